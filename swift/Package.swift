@@ -1,0 +1,51 @@
+// swift-tools-version: 6.0
+import PackageDescription
+
+// Headers and libmlx lie where the build hook puts them (see hatch_build.py): a stable place, so
+// that a rebuild is incremental although each isolated build environment has its own mlx wheel.
+let mlx = "\(Context.packageDirectory)/.mlx/current/mlx"
+
+// The library finds libmlx beside itself in site-packages; the tests find it where it was built.
+#if os(macOS)
+  let libraryPath = "@loader_path/../../mlx/lib"
+#else
+  let libraryPath = "$ORIGIN/../../mlx/lib"
+#endif
+
+let mlxHeaders: [CXXSetting] = [.unsafeFlags(["-I\(mlx)/include", "-Wno-deprecated-copy"])]
+let mlxLibrary: [LinkerSetting] = [
+  .unsafeFlags([
+    "-L\(mlx)/lib", "-lmlx",
+    "-Xlinker", "-rpath", "-Xlinker", libraryPath,
+  ])
+]
+let testLinking: [LinkerSetting] = [.unsafeFlags(["-Xlinker", "-rpath", "-Xlinker", "\(mlx)/lib"])]
+
+let package = Package(
+  name: "VLLMSwift",
+  platforms: [.macOS(.v14)],
+  products: [
+    .library(name: "vllmswift", type: .dynamic, targets: ["VLLMSwiftBridge"])
+  ],
+  // The arrows of docs/architecture.md: a target sees what it may use and nothing else.
+  targets: [
+    .target(name: "CVLLMSwift"),
+    .target(name: "CMLX", cxxSettings: mlxHeaders, linkerSettings: mlxLibrary),
+    .target(name: "CKernels", dependencies: ["CMLX"], cxxSettings: mlxHeaders),
+    .target(name: "MLXArray", dependencies: ["CMLX"]),
+    .target(name: "VLLMSwiftCore"),
+    .target(name: "VLLMSwiftFiles", dependencies: ["VLLMSwiftCore"]),
+    .target(
+      name: "VLLMSwiftModels",
+      dependencies: ["VLLMSwiftCore", "VLLMSwiftFiles", "MLXArray", "CKernels"]),
+    .target(name: "VLLMSwiftEngine", dependencies: ["VLLMSwiftModels"]),
+    .target(name: "VLLMSwiftBridge", dependencies: ["VLLMSwiftEngine", "CVLLMSwift"]),
+    .testTarget(name: "VLLMSwiftCoreTests", dependencies: ["VLLMSwiftCore"]),
+    .testTarget(name: "VLLMSwiftFilesTests", dependencies: ["VLLMSwiftFiles"]),
+    .testTarget(
+      name: "CKernelsTests", dependencies: ["CKernels", "MLXArray"], linkerSettings: testLinking),
+    .testTarget(
+      name: "VLLMSwiftEngineTests", dependencies: ["VLLMSwiftEngine"], linkerSettings: testLinking),
+  ],
+  cxxLanguageStandard: .cxx20
+)
