@@ -1,0 +1,44 @@
+// What an op leaves in a plan, and what a step hands to it.
+#ifndef CK_NODE_HPP
+#define CK_NODE_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "../include/ckernels.h"
+#include "../pool/pool.hpp"
+
+namespace ck {
+
+/// A step as nodes see it: checked, with token ids resolved. Valid for the length of the step.
+struct Step {
+  int rows;
+  const int32_t* tokens;  // [rows]
+  const ck_sequence* sequences;
+  int sequence_count;
+  const int32_t* positions;  // [rows]
+  const int32_t* logit_rows;
+  int logit_count;
+  const float* inputs;
+  float* output;  // what the step returns
+};
+
+/// A row buffer: float32 [max_rows, columns], row major, 64-byte aligned, row stride `columns`.
+struct RowBuffer {
+  float* data;
+  int columns;
+};
+
+/// One op of a plan. `run` is called on every thread of the region.
+class Node {
+ public:
+  virtual ~Node() = default;
+  virtual void run(Worker& worker, const Step& step) = 0;
+  /// Bytes of scratch memory that the node holds for itself.
+  virtual size_t scratch_bytes() const { return 0; }
+};
+
+}  // namespace ck
+
+#endif  // CK_NODE_HPP
