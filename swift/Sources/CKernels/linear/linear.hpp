@@ -1,0 +1,27 @@
+// linear: out[m, n] = sum over k of x[m, k] * W[n, k], plus residual[m, n].
+//
+// x, residual, out: float32 rows; W: a packed matrix. For quantized W the row is quantized to int8,
+// 32 columns a scale (symmetric, largest magnitude = 127, round to nearest even); a product is then
+//   sum over groups g in order of  scale_x[g] * scale_W[n, g] * dot_int32(q_x[g], q_W[n, g])
+//                                + bias_W[n, g] * scale_x[g] * sum_int32(q_x[g])
+// in float32 with fused multiply-adds. For float W it is one chain of fused multiply-adds over k.
+// So the bits of a row depend on x, W and the instruction set: never on the other rows of a step,
+// the number of threads or the chunk. A row that holds NaN or an infinity comes out as NaN
+// (quantized W); groups of 32 with magnitudes below 4e-37 count as zero.
+#ifndef CK_LINEAR_HPP
+#define CK_LINEAR_HPP
+
+#include <memory>
+
+#include "../plan/node.hpp"
+#include "scratch.hpp"
+
+namespace ck {
+
+/// residual: may be null, and may be `out` itself. The scratch is the plan's.
+std::unique_ptr<Node> make_linear(RowBuffer x, const ck_matrix &matrix, const RowBuffer *residual,
+                                  RowBuffer out, int max_rows, Scratch &scratch);
+
+}  // namespace ck
+
+#endif  // CK_LINEAR_HPP
