@@ -1,0 +1,126 @@
+import VLLMSwiftCore
+
+/// A quantized matrix in MLX's affine form, what `mx.quantized_matmul` takes: w = scale * code +
+/// bias, codes packed into uint32 from the lowest bit up.
+public struct AffineWeights: Sendable {
+  /// [rows, columns * bits / 32]
+  public let packed: [UInt32]
+  /// [rows, columns / groupSize] in `scaleType`, little-endian.
+  public let scales: [UInt8]
+  public let biases: [UInt8]
+  public let scaleType: CheckpointTensor.ScalarType
+  public let bits: Int
+  public let groupSize: Int
+}
+
+extension CheckpointTensor {
+  /// The tensor in MLX's affine form, rows in the model's order. Exact: llama.cpp's 32-weight blocks
+  /// are groups of 32 with w = d q + m, and m is -8 d in Q4_0 and, codes being signed, -128 d in
+  /// Q8_0.
+  /// - Throws: `internal` if it is not quantized.
+  public func affine() throws -> AffineWeights {
+    switch format {
+    case .ggufQ4_0:
+      return unpack(bits: 4, blockBytes: 18) { block, codes in
+        let scale = block.loadUnaligned(as: Float16.self)
+        unpackNibbles(block + 2, codes)
+        return (scale, -8 * scale)
+      }
+    case .ggufQ4_1:
+      return unpack(bits: 4, blockBytes: 20) { block, codes in
+        unpackNibbles(block + 4, codes)
+        return (
+          block.loadUnaligned(as: Float16.self),
+          block.loadUnaligned(fromByteOffset: 2, as: Float16.self)
+        )
+      }
+    case .ggufQ8_0:
+      return unpack(bits: 8, blockBytes: 34) { block, codes in
+        let scale = block.loadUnaligned(as: Float16.self)
+        for word in 0..<8 {
+          let signed = block.loadUnaligned(fromByteOffset: 2 + 4 * word, as: UInt32.self)
+          codes[word] = signed ^ 0x8080_8080
+        }
+        return (scale, -128 * scale)
+      }
+    case .affine(let bits, let groupSize):
+      return try copy(bits: bits, groupSize: groupSize)
+    case .float32, .float16, .bfloat16:
+      throw EngineError(.internal, "\(name) is \(format) and has no affine form")
+    }
+  }
+
+  /// - Parameter block: reads a block of 32 weights, writes its `bits` words of codes, and returns
+  ///   its scale and bias.
+  @inline(__always)
+  private func unpack(
+    bits: Int, blockBytes: Int,
+    _ block: (UnsafeRawPointer, UnsafeMutablePointer<UInt32>) -> (Float16, Float16)
+  ) -> AffineWeights {
+    let blocks = data.count / blockBytes
+    let blocksPerRow = blocks / rows
+    var packed: [UInt32] = []
+    var scales: [UInt8] = []
+    let biases = [UInt8](unsafeUninitializedCapacity: 2 * blocks) { biasBytes, biasCount in
+      scales = [UInt8](unsafeUninitializedCapacity: 2 * blocks) { scaleBytes, scaleCount in
+        packed = [UInt32](unsafeUninitializedCapacity: bits * blocks) { words, wordCount in
+          guard let source = data.baseAddress, let words = words.baseAddress else { return }
+          var index = 0
+          for row in 0..<rows {
+            let sourceRow = rowOrder.map { Int($0[row]) } ?? row
+            var pointer = source + sourceRow * blocksPerRow * blockBytes
+            for _ in 0..<blocksPerRow {
+              let (scale, bias) = block(pointer, words + bits * index)
+              UnsafeMutableRawBufferPointer(scaleBytes)
+                .storeBytes(of: scale, toByteOffset: 2 * index, as: Float16.self)
+              UnsafeMutableRawBufferPointer(biasBytes)
+                .storeBytes(of: bias, toByteOffset: 2 * index, as: Float16.self)
+              pointer += blockBytes
+              index += 1
+            }
+          }
+          wordCount = bits * blocks
+        }
+        scaleCount = 2 * blocks
+      }
+      biasCount = 2 * blocks
+    }
+    return AffineWeights(
+      packed: packed, scales: scales, biases: biases, scaleType: .float16, bits: bits,
+      groupSize: 32)
+  }
+
+  private func copy(bits: Int, groupSize: Int) throws -> AffineWeights {
+    guard let scales, let biases, let scaleType else {
+      throw EngineError(.internal, "\(name) is affine without scales or biases")
+    }
+    let packed = [UInt32](unsafeUninitializedCapacity: data.count / 4) { words, count in
+      UnsafeMutableRawBufferPointer(words).copyMemory(from: data)
+      count = data.count / 4
+    }
+    return AffineWeights(
+      packed: packed, scales: Array(scales), biases: Array(biases), scaleType: scaleType,
+      bits: bits, groupSize: groupSize)
+  }
+}
+
+/// 16 bytes with weight j in the low and weight j + 16 in the high half of byte j, to 4 words with
+/// weight j in bits 4 j % 32 of word j / 8.
+@inline(__always)
+private func unpackNibbles(_ source: UnsafeRawPointer, _ words: UnsafeMutablePointer<UInt32>) {
+  for half in 0..<2 {
+    let bytes = UInt64(
+      littleEndian: source.loadUnaligned(fromByteOffset: 8 * half, as: UInt64.self))
+    words[half] = gatherLowNibbles(bytes)
+    words[half + 2] = gatherLowNibbles(bytes >> 4)
+  }
+}
+
+/// The low halves of 8 bytes, side by side.
+@inline(__always)
+private func gatherLowNibbles(_ bytes: UInt64) -> UInt32 {
+  var nibbles = bytes & 0x0F0F_0F0F_0F0F_0F0F
+  nibbles = (nibbles | nibbles >> 4) & 0x00FF_00FF_00FF_00FF
+  nibbles = (nibbles | nibbles >> 8) & 0x0000_FFFF_0000_FFFF
+  return UInt32(truncatingIfNeeded: nibbles | nibbles >> 16)
+}
