@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 from pathlib import Path
 
@@ -63,4 +65,6 @@ def write_module(header: str, module_name: str, path: Path) -> None:
     ffi = cffi.FFI()
     ffi.cdef(preprocess(header))
     ffi.set_source(module_name, None)
-    ffi.emit_python_code(str(path))
+    # It prints the path, which is the build's own temporary file.
+    with contextlib.redirect_stdout(io.StringIO()):
+        ffi.emit_python_code(str(path))
