@@ -1,0 +1,149 @@
+"""An engine in memory with the public API of `vllm_swift_engine.Engine`."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any, ClassVar
+
+import pytest
+
+import vllm_swift_engine
+from vllm_swift_engine.config import SamplingParams
+from vllm_swift_engine.outputs import (
+    CompletionOutput,
+    FinishReason,
+    RequestOutput,
+    StreamChunk,
+    Timings,
+    Usage,
+)
+
+TIMINGS = Timings(
+    queue_s=0.001,
+    prefill_s=0.02,
+    decode_s=0.3,
+    time_to_first_token_s=0.021,
+    tokens_per_second=42.0,
+)
+
+
+class FakeEngine:
+    """Answers every prompt with `reply`, one token a piece."""
+
+    opened: ClassVar[list[FakeEngine]]
+    reply: ClassVar[Sequence[str]]
+
+    def __init__(self, model: str, **options: Any) -> None:
+        self.model, self.options = model, options
+        self.chats: list[list[dict[str, str]]] = []
+        self.requests: list[tuple[Any, SamplingParams]] = []
+        self.opened_in = threading.current_thread()
+        self.threads: set[threading.Thread] = set()
+        self.started, self.cancelled = threading.Event(), threading.Event()
+        self.closed = False
+        type(self).opened.append(self)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def tokenize(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        return [0] * add_special_tokens + [1] * len(text.split())
+
+    def apply_chat_template(
+        self, messages: list[dict[str, str]], *, add_generation_prompt: bool = True
+    ) -> list[int]:
+        self.chats.append(messages)
+        words = " ".join(f"{message['role']} {message['content']}" for message in messages)
+        return [1] * (len(words.split()) + add_generation_prompt)
+
+    def generate(self, prompt: Any, params: SamplingParams) -> Any:
+        if _is_batch(prompt):
+            return [self._answer(one, params) for one in self._submit(prompt, params)]
+        return self._answer(self._submit(prompt, params), params)
+
+    async def agenerate(self, prompt: Any, params: SamplingParams) -> Any:
+        self.started.set()
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return self.generate(prompt, params)
+
+    def stream(self, prompt: Any, params: SamplingParams) -> FakeStream:
+        self._submit(prompt, params)
+        return FakeStream(self, self._chunks(prompt, params))
+
+    async def astream(self, prompt: Any, params: SamplingParams) -> AsyncIterator[StreamChunk]:
+        with self.stream(prompt, params) as chunks:
+            for chunk in chunks:
+                await asyncio.sleep(0)
+                yield chunk
+
+    def _submit(self, prompt: Any, params: SamplingParams) -> Any:
+        self.threads.add(threading.current_thread())
+        self.requests.append((prompt, params))
+        return prompt
+
+    def _answer(self, prompt: Any, params: SamplingParams) -> RequestOutput:
+        *_, last = chunks = list(self._chunks(prompt, params))
+        text = "".join(chunk.text for chunk in chunks)
+        assert last.finish_reason is not None
+        assert last.usage is not None
+        sequence = CompletionOutput(0, text, [], last.finish_reason, last.stop_reason)
+        return RequestOutput(len(self.requests), [], [sequence], last.usage, TIMINGS)
+
+    def _chunks(self, prompt: Any, params: SamplingParams) -> Iterator[StreamChunk]:
+        pieces, reason, stop = list(self.reply), "stop", None
+        if params.max_tokens is not None and params.max_tokens < len(pieces):
+            pieces, reason = pieces[: params.max_tokens], "length"
+        for word in params.stop_strings:
+            if word in pieces:
+                pieces, reason, stop = pieces[: pieces.index(word)], "stop", word
+        for piece in pieces[:-1]:
+            yield StreamChunk(0, piece, [7])
+        size, count = len(prompt), len(pieces)
+        usage = Usage(size, count, size + count, cached_tokens=2)
+        ending: FinishReason = "length" if reason == "length" else "stop"
+        yield StreamChunk(0, "".join(pieces[-1:]), [7], ending, stop, usage, TIMINGS)
+
+
+class FakeStream:
+    def __init__(self, engine: FakeEngine, chunks: Iterator[StreamChunk]) -> None:
+        self.engine, self.chunks, self.finished = engine, chunks, False
+
+    def __iter__(self) -> FakeStream:
+        return self
+
+    def __next__(self) -> StreamChunk:
+        chunk = next(self.chunks)
+        self.finished = chunk.finish_reason is not None
+        return chunk
+
+    def __enter__(self) -> FakeStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if not self.finished:
+            self.engine.cancelled.set()
+
+
+def _is_batch(prompt: Any) -> bool:
+    return isinstance(prompt, list) and any(isinstance(item, (str, list)) for item in prompt)
+
+
+@pytest.fixture
+def engines(monkeypatch: pytest.MonkeyPatch) -> list[FakeEngine]:
+    """The engines that the test opened, in order."""
+
+    class Engine(FakeEngine):
+        opened: ClassVar[list[FakeEngine]] = []
+        reply = ("Tides", " rise", " and", " fall", ".")
+
+    monkeypatch.setattr(vllm_swift_engine, "Engine", Engine, raising=False)
+    return Engine.opened

@@ -1,0 +1,222 @@
+"""Constructor and call parameters, which both models share."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from langchain_core.load import dumps, loads
+from pydantic import SecretStr, ValidationError
+
+from vllm_swift_engine.errors import InvalidArgumentError, UnsupportedError
+from vllm_swift_integrations.langchain import ChatVLLMSwift, VLLMSwift
+
+if TYPE_CHECKING:
+    from tests.unit.langchain.conftest import FakeEngine
+
+Model = type[ChatVLLMSwift] | type[VLLMSwift]
+pytestmark = pytest.mark.parametrize("model", [ChatVLLMSwift, VLLMSwift])
+
+
+def test_nothing_opens_before_the_first_use(model: Model, engines: list[FakeEngine]) -> None:
+    chat = model(model="a/model")
+    assert engines == []
+    chat.invoke("Hi")
+    chat.invoke("Hi")
+    assert len(engines) == 1
+
+
+def test_engine_options_reach_the_engine(model: Model, engines: list[FakeEngine]) -> None:
+    model(
+        model=Path("a") / "folder",
+        device="cpu",
+        revision="main",
+        token=SecretStr("hf_secret"),
+        cache_dir=Path("cache"),
+        local_files_only=True,
+        max_model_len=512,
+        memory_budget=2**30,
+        share=False,
+    ).invoke("Hi")
+    assert engines[0].model == str(Path("a") / "folder")
+    assert engines[0].options == {
+        "device": "cpu",
+        "revision": "main",
+        "token": "hf_secret",
+        "cache_dir": "cache",
+        "local_files_only": True,
+        "max_model_len": 512,
+        "memory_budget": 2**30,
+        "share": False,
+    }
+
+
+def test_model_name_is_understood(model: Model, engines: list[FakeEngine]) -> None:
+    assert model(model_name="a/model").model == "a/model"  # type: ignore[call-arg]
+
+
+def test_fields_are_the_sampling_parameters(model: Model, engines: list[FakeEngine]) -> None:
+    model(
+        model="a/model",
+        temperature=0.5,
+        top_p=0.9,
+        top_k=40,
+        min_p=0.1,
+        seed=7,
+        max_tokens=3,
+        stop=["\n"],
+        stop_token_ids=[2],
+    ).invoke("Hi")
+    (_, params), *_ = _requests(engines)
+    assert (params.temperature, params.top_p, params.top_k, params.min_p) == (0.5, 0.9, 40, 0.1)
+    assert (params.seed, params.max_tokens) == (7, 3)
+    assert (params.stop_strings, params.stop_token_ids) == (("\n",), (2,))
+
+
+def test_unset_fields_leave_the_defaults(model: Model, engines: list[FakeEngine]) -> None:
+    model(model="a/model").invoke("Hi")
+    (_, params), *_ = _requests(engines)
+    assert (params.temperature, params.top_p, params.seed, params.stop) == (1.0, 1.0, None, None)
+    assert params.max_tokens is None, "an answer ends where the model ends it"
+
+
+def test_a_call_overrides_fields(model: Model, engines: list[FakeEngine]) -> None:
+    chat = model(model="a/model", temperature=0.5, max_tokens=3, stop=["\n"])
+    chat.invoke("Hi", temperature=0, top_k=5, stop=["END"])
+    chat.bind(max_tokens=4).invoke("Hi")
+    chat.invoke("Hi", stop=[])
+    list(chat.stream("Hi", seed=3))
+    called, bound, unstopped, streamed = (params for _, params in _requests(engines))
+    assert (called.temperature, called.top_k, called.max_tokens) == (0.0, 5, 3)
+    assert called.stop_strings == ("END",)
+    assert (bound.temperature, bound.max_tokens, bound.stop_strings) == (0.5, 4, ("\n",))
+    assert unstopped.stop_strings == ()
+    assert streamed.seed == 3
+
+
+def test_stop_cuts_the_text(model: Model, engines: list[FakeEngine]) -> None:
+    answer = model(model="a/model").invoke("Hi", stop=[" fall"])
+    assert getattr(answer, "content", answer) == "Tides rise and"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"temprature": 0.5},
+        {"presence_penalty": 0.5},
+        {"tensor_parallel_size": 2},
+        {"temperature": -1},
+        {"temperature": math.nan},
+        {"top_p": 0},
+        {"max_tokens": 0},
+        {"max_tokens": -5},
+        {"device": "tpu"},
+    ],
+)
+def test_a_bad_option_names_itself(
+    model: Model, engines: list[FakeEngine], options: dict[str, Any]
+) -> None:
+    (name,) = options
+    with pytest.raises(ValidationError, match=name):
+        model(model="a/model", **options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"presence_penalty": 0.5}, UnsupportedError),
+        ({"logprobs": 3}, UnsupportedError),
+        ({"n": 2}, UnsupportedError),
+        ({"tools": []}, UnsupportedError),
+        ({"response_format": {"type": "json_object"}}, UnsupportedError),
+        ({"temprature": 0.5}, UnsupportedError),
+        ({"temperature": -1}, InvalidArgumentError),
+        ({"temperature": math.nan}, InvalidArgumentError),
+        ({"max_tokens": 0}, InvalidArgumentError),
+        ({"model": "another/model"}, InvalidArgumentError),
+        ({"device": "gpu"}, InvalidArgumentError),
+    ],
+)
+def test_a_bad_argument_of_a_call_names_itself_and_opens_nothing(
+    model: Model, engines: list[FakeEngine], arguments: dict[str, Any], error: type[Exception]
+) -> None:
+    (name,) = arguments
+    chat = model(model="a/model")
+    with pytest.raises(error, match=name):
+        chat.invoke("Hi", **arguments)
+    with pytest.raises(error, match=name):
+        list(chat.stream("Hi", **arguments))
+    with pytest.raises(error, match=name):
+        chat.batch(["Hi", "Ho"], **arguments)
+    assert engines == []
+
+
+async def test_a_bad_argument_of_an_async_call_names_itself(
+    model: Model, engines: list[FakeEngine]
+) -> None:
+    chat = model(model="a/model")
+    with pytest.raises(UnsupportedError, match="logprobs"):
+        await chat.ainvoke("Hi", logprobs=3)
+    with pytest.raises(UnsupportedError, match="logprobs"):
+        async for _ in chat.astream("Hi", logprobs=3):
+            pass
+
+
+def test_a_secret_stays_secret(model: Model, engines: list[FakeEngine]) -> None:
+    chat = model(model="a/model", token=SecretStr("hf_secret"))
+    assert "hf_secret" not in repr(chat) + dumps(chat) + str(chat.asdict())
+    with pytest.raises(ValidationError) as refused:
+        model(model="a/model", token="hf_secret", max_tokens=0)  # type: ignore[arg-type]
+    assert "hf_secret" not in str(refused.value)
+
+
+def test_serialized_and_loaded(
+    model: Model, engines: list[FakeEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = model(model="a/model", temperature=0.5, token=SecretStr("hf_secret"), stop=["\n"])
+    loaded = loads(
+        dumps(chat),
+        allowed_objects=[model],
+        valid_namespaces=["vllm_swift_integrations"],
+        secrets_map={"HF_TOKEN": "hf_secret"},
+    )
+    assert loaded.model_dump() == chat.model_dump()
+    assert type(loaded) is model
+
+
+def test_copies_and_pickles_have_an_engine_of_their_own(
+    model: Model, engines: list[FakeEngine]
+) -> None:
+    chat = model(model="a/model", temperature=0.5)
+    chat.invoke("Hi")
+    other = chat.model_copy(update={"model": "another/model"})
+    for copied in (other, copy.copy(chat), copy.deepcopy(chat), pickle.loads(pickle.dumps(chat))):
+        copied.invoke("Hi")
+    assert [engine.model for engine in engines] == ["a/model", "another/model"] + ["a/model"] * 3
+
+
+def test_close_frees_the_engine_and_a_later_call_opens_another(
+    model: Model, engines: list[FakeEngine]
+) -> None:
+    chat = model(model="a/model")
+    chat.close()
+    chat.invoke("Hi")
+    chat.close()
+    chat.close()
+    assert [engine.closed for engine in engines] == [True]
+    chat.invoke("Hi")
+    assert [engine.closed for engine in engines] == [True, False]
+
+
+def test_a_with_block_opens_and_closes(model: Model, engines: list[FakeEngine]) -> None:
+    with model(model="a/model"):
+        assert [engine.closed for engine in engines] == [False]
+    assert engines[0].closed
+
+
+def _requests(engines: list[FakeEngine]) -> list[tuple[Any, Any]]:
+    return [request for engine in engines for request in engine.requests]

@@ -1,0 +1,1 @@
+"""LangChain and LlamaIndex classes that run language models inside your process."""

@@ -1,0 +1,116 @@
+"""LangChain chat model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+
+from vllm_swift_integrations.langchain.engine_model import STRICT, EngineModel
+from vllm_swift_integrations.langchain.messages import to_chat
+from vllm_swift_integrations.langchain.outputs import PROVIDER, chat_chunk, chat_result
+
+
+class ChatVLLMSwift(EngineModel, BaseChatModel):
+    """A chat model that runs inside this process.
+
+    ```python
+    from vllm_swift_integrations.langchain import ChatVLLMSwift
+
+    chat = ChatVLLMSwift(model="mlx-community/Qwen3-0.6B-4bit", temperature=0.7, max_tokens=256)
+    chat.invoke("Why is the sky blue?").content
+    ```
+
+    The model loads at first use, or on entering `with chat:`. Messages are rendered with the
+    model's own chat template. Closing a stream, or cancelling the task that awaits an answer,
+    cancels the request in the engine.
+
+    Raises:
+        ValidationError: Constructor arguments that are unknown or out of range, by name.
+        UnsupportedError: A sampling parameter, message or content block that is not supported.
+        VLLMSwiftError: Whatever else the engine reports, when the model loads or answers.
+    """
+
+    model_config = STRICT
+
+    @property
+    def _llm_type(self) -> str:
+        return "vllm-swift-chat"
+
+    def get_num_tokens_from_messages(
+        self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
+    ) -> int:
+        """Number of tokens of the messages as the model's chat template renders them."""
+        if tools is not None:
+            from vllm_swift_engine.errors import UnsupportedError
+
+            raise UnsupportedError("'tools' are not supported: count messages alone.")
+        if not messages:
+            return 0
+        return len(self._open().apply_chat_template(to_chat(messages), add_generation_prompt=False))
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop, **kwargs)
+        params["ls_provider"] = PROVIDER
+        return params
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        params, chat = self._sampling_params(stop, kwargs), to_chat(messages)
+        engine = self._open()
+        return chat_result(engine.generate(engine.apply_chat_template(chat), params), self.model)
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        params, chat = self._sampling_params(stop, kwargs), to_chat(messages)
+        engine = await self._aopen()
+        output = await engine.agenerate(engine.apply_chat_template(chat), params)
+        return chat_result(output, self.model)
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        params, chat = self._sampling_params(stop, kwargs), to_chat(messages)
+        engine = self._open()
+        with engine.stream(engine.apply_chat_template(chat), params) as pieces:
+            for piece in pieces:
+                chunk = chat_chunk(piece, self.model)
+                if run_manager:
+                    run_manager.on_llm_new_token(piece.text, chunk=chunk)
+                yield chunk
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        params, chat = self._sampling_params(stop, kwargs), to_chat(messages)
+        engine = await self._aopen()
+        async with aclosing(engine.astream(engine.apply_chat_template(chat), params)) as pieces:
+            async for piece in pieces:
+                chunk = chat_chunk(piece, self.model)
+                if run_manager:
+                    await run_manager.on_llm_new_token(piece.text, chunk=chunk)
+                yield chunk

@@ -1,0 +1,180 @@
+"""What the chat model and the completion model have in common."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from langchain_core.language_models.base import BaseLanguageModel
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    model_validator,
+)
+
+from vllm_swift_integrations.engine_slot import EngineSlot
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from vllm_swift_engine import Engine, SamplingParams
+
+STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True)
+
+_SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "seed",
+    "max_tokens",
+    "stop",
+    "stop_token_ids",
+)
+_ENGINE = (
+    "model",
+    "device",
+    "revision",
+    "token",
+    "cache_dir",
+    "local_files_only",
+    "max_model_len",
+    "memory_budget",
+    "share",
+)
+
+FolderName = Annotated[
+    str, BeforeValidator(lambda path: os.fspath(path) if isinstance(path, os.PathLike) else path)
+]
+
+
+class EngineModel(BaseLanguageModel[Any]):
+    """Engine options, sampling parameters, and an engine that opens at first use.
+
+    Sampling parameters have vLLM's names and, where they are None, its defaults; `max_tokens`
+    None generates up to the end of the context. Each can be given anew in a call.
+    """
+
+    model: FolderName = Field(validation_alias=AliasChoices("model", "model_name"))
+    """A folder, a `.gguf` file, or the id of a repository on the Hugging Face Hub."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    revision: str | None = None
+    """Branch, tag or commit of a Hub repository."""
+    token: SecretStr | None = None
+    """Access token for the Hub; None uses the one its client is logged in with."""
+    cache_dir: FolderName | None = None
+    """Where Hub files are kept; None uses the Hub client's own cache."""
+    local_files_only: bool = False
+    """Never reach the network: use what is in the cache or fail."""
+    max_model_len: int | None = None
+    """Longest prompt plus completion in tokens; None uses the model's own context length."""
+    memory_budget: int | None = None
+    """Bytes that weights, KV cache and workspace may take together."""
+    share: bool = True
+    """Share weights with the other engines of this model in the process."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    seed: int | None = None
+    max_tokens: int | None = None
+    stop: str | list[str] | None = None
+    stop_token_ids: list[int] | None = None
+
+    _slot: EngineSlot = PrivateAttr(default_factory=EngineSlot)
+
+    @model_validator(mode="after")
+    def _check_sampling(self) -> Self:
+        self._sampling_params(None, {})
+        return self
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        return True
+
+    @property
+    def lc_secrets(self) -> dict[str, str]:
+        return {"token": "HF_TOKEN"}
+
+    @property
+    def _identifying_params(self) -> Mapping[str, Any]:
+        engine = {name: getattr(self, name) for name in ("model", "revision", "device")}
+        return engine | {name: getattr(self, name) for name in _SAMPLING}
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Token ids of `text` in the model's own vocabulary, without special tokens."""
+        if self.custom_get_token_ids is not None:
+            return self.custom_get_token_ids(text)
+        return self._open().tokenize(text, add_special_tokens=False)
+
+    def close(self) -> None:
+        """Frees the engine; requests in flight end as cancelled. A later call opens it again."""
+        self._slot.close()
+
+    def __enter__(self) -> Self:
+        self._open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        copied._slot = EngineSlot()
+        return copied
+
+    def _open(self) -> Engine:
+        return self._slot.get(self._new_engine)
+
+    async def _aopen(self) -> Engine:
+        return await self._slot.aget(self._new_engine)
+
+    def _new_engine(self) -> Engine:
+        from vllm_swift_engine import Engine
+
+        options = {name: getattr(self, name) for name in _ENGINE}
+        if self.token is not None:
+            options["token"] = self.token.get_secret_value()
+        return Engine(options.pop("model"), **options)
+
+    def _sampling_params(self, stop: list[str] | None, call: Mapping[str, Any]) -> SamplingParams:
+        """The fields of this model, overridden by the arguments of a call.
+
+        Raises:
+            InvalidArgumentError: A value out of range, or an engine option given in a call.
+            UnsupportedError: A parameter that is unknown or not supported, by name.
+        """
+        from vllm_swift_engine import SamplingParams
+
+        chosen = {name: getattr(self, name) for name in _SAMPLING} | dict(call)
+        chosen.pop("stream", None)  # LangChain's own switch between _generate and _stream
+        if stop is not None:
+            chosen["stop"] = stop
+        _refuse_unknown(chosen, {field.name for field in fields(SamplingParams)})
+        return SamplingParams(
+            **{k: v for k, v in chosen.items() if v is not None or k == "max_tokens"}
+        )
+
+
+def _refuse_unknown(arguments: Iterable[str], known: set[str]) -> None:
+    from vllm_swift_engine.errors import InvalidArgumentError, UnsupportedError
+
+    for name in arguments:
+        if name in _ENGINE:
+            raise InvalidArgumentError(
+                f"{name!r} cannot change from call to call: make a model with it instead."
+            )
+        if name not in known:
+            raise UnsupportedError(f"{name!r} is not supported; a call takes sampling parameters.")

@@ -1,0 +1,124 @@
+"""Engine outputs to LangChain generations and chunks."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
+from langchain_core.outputs import (
+    ChatGeneration,
+    ChatGenerationChunk,
+    ChatResult,
+    Generation,
+    GenerationChunk,
+    LLMResult,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vllm_swift_engine.outputs import (
+        CompletionOutput,
+        RequestOutput,
+        StreamChunk,
+        Timings,
+        Usage,
+    )
+
+PROVIDER = "vllm-swift"
+
+
+def chat_result(output: RequestOutput, model: str) -> ChatResult:
+    """One chat generation for each sequence of a finished request."""
+    return ChatResult(
+        generations=[
+            ChatGeneration(
+                message=AIMessage(
+                    content=sequence.text,
+                    usage_metadata=usage_metadata(output.usage),
+                    response_metadata=response_metadata(sequence, output.timings, model),
+                )
+            )
+            for sequence in output.outputs
+        ]
+    )
+
+
+def chat_chunk(chunk: StreamChunk, model: str) -> ChatGenerationChunk:
+    """A streamed piece. The last one carries usage, finish reason and timings."""
+    if chunk.finish_reason is None:
+        return ChatGenerationChunk(message=AIMessageChunk(content=chunk.text))
+    return ChatGenerationChunk(
+        message=AIMessageChunk(
+            content=chunk.text,
+            chunk_position="last",
+            usage_metadata=usage_metadata(chunk.usage),
+            response_metadata=response_metadata(chunk, chunk.timings, model),
+        )
+    )
+
+
+def llm_result(outputs: Sequence[RequestOutput], model: str) -> LLMResult:
+    """The generations of a batch of prompts, and the tokens they took together."""
+    totals = ("prompt_tokens", "completion_tokens", "total_tokens")
+    return LLMResult(
+        generations=[
+            [
+                Generation(text=sequence.text, generation_info=_generation_info(sequence, output))
+                for sequence in output.outputs
+            ]
+            for output in outputs
+        ],
+        llm_output={
+            "model_name": model,
+            "token_usage": {
+                name: sum(getattr(output.usage, name) for output in outputs) for name in totals
+            },
+        },
+    )
+
+
+def text_chunk(chunk: StreamChunk) -> GenerationChunk:
+    """A streamed piece of a completion. The last one carries finish reason, usage and timings."""
+    info = _generation_info(chunk, chunk) if chunk.finish_reason is not None else None
+    return GenerationChunk(text=chunk.text, generation_info=info)
+
+
+def usage_metadata(usage: Usage | None) -> UsageMetadata | None:
+    """Token counts under LangChain's names; `cache_read` are prompt tokens not computed again."""
+    if usage is None:
+        return None
+    return UsageMetadata(
+        input_tokens=usage.prompt_tokens,
+        output_tokens=usage.completion_tokens,
+        total_tokens=usage.total_tokens,
+        input_token_details=InputTokenDetails(cache_read=usage.cached_tokens),
+    )
+
+
+def response_metadata(
+    sequence: CompletionOutput | StreamChunk, timings: Timings | None, model: str
+) -> dict[str, Any]:
+    """What produced a message, why it ended, and how long it took (seconds)."""
+    return {
+        "model_name": model,
+        "model_provider": PROVIDER,
+        **_ending(sequence, timings),
+    }
+
+
+def _generation_info(
+    sequence: CompletionOutput | StreamChunk, request: RequestOutput | StreamChunk
+) -> dict[str, Any]:
+    usage = None if request.usage is None else asdict(request.usage)
+    return {**_ending(sequence, request.timings), "usage": usage}
+
+
+def _ending(sequence: CompletionOutput | StreamChunk, timings: Timings | None) -> dict[str, Any]:
+    return {
+        "finish_reason": sequence.finish_reason,
+        "stop_reason": sequence.stop_reason,
+        "timings": None if timings is None else asdict(timings),
+    }
