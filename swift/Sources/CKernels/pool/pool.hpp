@@ -4,6 +4,7 @@
 #define CK_POOL_HPP
 
 #include <functional>
+#include <type_traits>
 
 namespace ck {
 
@@ -20,12 +21,17 @@ class Worker {
 
   /// Runs body(piece) for every piece in 0 ..< pieces, each on some thread of the region, and
   /// returns when all are done, their writes visible to all. Every thread calls it with the same
-  /// count, in the same order.
+  /// count, in the same order. A thread that comes late finds the pieces done and passes through;
+  /// one that waits for others may be sent home instead of returning (see Pool::run), so what a
+  /// region writes outside of pieces must be the thread's own.
   template <class Body>
   void for_each(int pieces, Body&& body) {
     for_each_piece(
-        pieces, [](void* context, int piece) { (*static_cast<std::remove_reference_t<Body>*>(context))(piece); },
-        &body);
+        pieces,
+        [](void* context, int piece) {
+          (*static_cast<std::remove_reference_t<Body>*>(context))(piece);
+        },
+        const_cast<void*>(static_cast<const void*>(&body)));
   }
 
  private:
@@ -33,20 +39,27 @@ class Worker {
 
   Region& region_;
   int index_;
-  unsigned loops_ = 0;
+  long long claimed_before_ = 0;  // pieces of the region's earlier loops
 };
 
+/// Threads start with the first region, sleep when there is nothing to do, and are joined when the
+/// process exits or the library is unloaded. In a forked child regions run on the caller alone.
 class Pool {
  public:
   static Pool& shared();
 
   int size() const;
-  /// Threads, the caller's included; 0: the machine's share. Ignored once a region has run.
+  /// Threads, the caller's included; 0: the machine's share. In force from the next region on.
   int configure(int threads);
 
-  /// Runs body(worker) on every thread, the caller's included, and returns when all are through.
-  /// An exception on any thread ends the region's other pieces and is rethrown here.
+  /// Runs body(worker) on the caller and on those threads that come in time, and returns when every
+  /// piece is done and no other thread is inside: one that waits for pieces, awake or not, is sent
+  /// home by an exception of the pool's own, which body lets through. An exception on any thread
+  /// ends the region's other pieces and is rethrown here. Callers on several threads take turns.
   void run(const std::function<void(Worker&)>& body);
+
+ private:
+  Pool() = default;
 };
 
 }  // namespace ck
