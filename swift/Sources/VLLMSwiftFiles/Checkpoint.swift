@@ -22,9 +22,6 @@ public protocol Checkpoint: AnyObject, Sendable {
   ///   `CheckpointTensor.Format`; `modelCorrupt` if its parts do not fit together.
   func tensor(_ name: String) throws -> CheckpointTensor?
 
-  /// Gives the tensor's pages back to the system once it was repacked; it stays readable.
-  func release(_ tensor: CheckpointTensor)
-
   /// - Throws: what `tensor` throws for any of them, or `unsupportedArchitecture` if one of them is
   ///   no part of the architecture.
   func validate() throws
@@ -45,6 +42,17 @@ public func openCheckpoint(_ path: String) throws -> any Checkpoint {
     return try SafetensorsFolder(path: path)
   }
   return try GGUFCheckpoint(path: path)
+}
+
+extension Checkpoint {
+  /// Gives the tensor's pages back to the system once it was repacked; it stays readable.
+  public func release(_ tensor: CheckpointTensor) {
+    for file in tensor.owners {
+      for part in [tensor.data, tensor.scales, tensor.biases] {
+        if let part { file.release(part) }
+      }
+    }
+  }
 }
 
 /// An entry of the "tensors" section.

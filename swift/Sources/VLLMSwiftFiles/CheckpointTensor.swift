@@ -36,12 +36,12 @@ public struct CheckpointTensor: @unchecked Sendable {
   /// Where the file keeps the rows in another order than the model: row i of the model is row
   /// `rowOrder[i]` of the file.
   public let rowOrder: [Int32]?
-  /// Keeps the pointers valid.
-  public let owner: MappedFile
+  /// Keep the pointers valid.
+  let owners: [MappedFile]
 
-  public var rows: Int { shape[0] }
+  public var rows: Int { shape.first ?? 1 }
   public var columns: Int { shape.dropFirst().reduce(1, *) }
-  /// Of `data` alone.
+  /// Of `data`.
   public var bytesPerRow: Int { data.count / rows }
   /// Of everything it has in the file.
   public var byteCount: Int { data.count + (scales?.count ?? 0) + (biases?.count ?? 0) }

@@ -40,10 +40,8 @@ final class GGUFCheckpoint: Checkpoint, @unchecked Sendable {
     }
     return CheckpointTensor(
       name: name, shape: tensor.shape, format: format, data: tensor.data, scales: nil, biases: nil,
-      scaleType: nil, rowOrder: try architecture.rowOrder(tensor, config), owner: file.map)
+      scaleType: nil, rowOrder: try architecture.rowOrder(tensor, config), owners: [file.map])
   }
-
-  func release(_ tensor: CheckpointTensor) { file.map.release(tensor.data) }
 
   func validate() throws {
     for tensor in file.tensors where architecture.checkpointName(tensor.name) == nil {
