@@ -1,0 +1,98 @@
+"""Rows of results, as a markdown table and as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PEERS = ("llama.cpp", "mlx-lm")
+
+
+@dataclass
+class Row:
+    """One case. Values are the best of several goes: the largest rate, the smallest time."""
+
+    case: str
+    unit: str
+    ours: float | None = None
+    peers: dict[str, float] = field(default_factory=dict)
+    #: Bytes moved per second as a share of what the machine can read.
+    roofline: float | None = None
+    #: What ours must stay under.
+    limit: float | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def ratio(self, peer: str) -> float | None:
+        if self.ours is None or not self.peers.get(peer):
+            return None
+        return self.ours / self.peers[peer]
+
+    def as_json(self) -> dict[str, Any]:
+        row: dict[str, Any] = {
+            "case": self.case,
+            "unit": self.unit,
+            "ours": self.ours,
+            "peers": self.peers,
+        }
+        row.update({k: v for k in ("roofline", "limit") if (v := getattr(self, k)) is not None})
+        if self.notes:
+            row["notes"] = self.notes
+        return row
+
+
+def write_json(rows: list[Row], path: Path) -> None:
+    path.write_text(json.dumps([row.as_json() for row in rows], indent=1) + "\n")
+
+
+def table(rows: list[Row]) -> str:
+    """The rows in markdown; notes are numbered and follow the table."""
+    notes: list[str] = []
+    lines = [_line(row, notes) for row in rows]
+    peers = " | ".join(PEERS)
+    ratios = " | ".join(f"ours / {peer}" for peer in PEERS)
+    head = f"| case | unit | ours | {peers} | {ratios} | of read bandwidth | limit |"
+    rule = "|---|---|" + "---:|" * (3 + 2 * len(PEERS))
+    footer = [f"{number}. {note}" for number, note in enumerate(notes, 1)]
+    return "\n".join([head, rule, *lines, "", *footer]).rstrip() + "\n"
+
+
+def _line(row: Row, notes: list[str]) -> str:
+    notes.extend(note for note in row.notes if note not in notes)
+    marks = ", ".join(str(notes.index(note) + 1) for note in row.notes)
+    cells = [
+        f"{row.case} ({marks})" if marks else row.case,
+        row.unit,
+        _number(row.ours),
+        *(_number(row.peers.get(peer)) for peer in PEERS),
+        *(_suffixed(row.ratio(peer), "x") for peer in PEERS),
+        _percent(row.roofline),
+        _limit(row),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def _suffixed(value: float | None, suffix: str) -> str:
+    return "-" if value is None else f"{value:.2f}{suffix}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
+
+
+def _limit(row: Row) -> str:
+    if row.limit is None:
+        return "-"
+    verdict = "" if row.ours is None else " met" if row.ours <= row.limit else " **missed**"
+    return f"<= {row.limit:g}{verdict}"
