@@ -39,6 +39,9 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
 
     model_config = STRICT
 
+    streaming: bool = False
+    """Answer `invoke` through a stream too, so that callbacks see each token."""
+
     @property
     def _llm_type(self) -> str:
         return "vllm-swift-chat"

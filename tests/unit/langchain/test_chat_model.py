@@ -227,6 +227,13 @@ async def test_each_token_reaches_callbacks_once_async(chat: ChatVLLMSwift) -> N
     assert seen.tokens == ["Tides", " rise", " and", " fall", "."]
 
 
+def test_streaming_lets_callbacks_see_the_tokens_of_invoke(engines: list[FakeEngine]) -> None:
+    seen = Tokens()
+    chat = ChatVLLMSwift(model="a/model", streaming=True)
+    assert chat.invoke("What do tides do?", config={"callbacks": [seen]}).content == TEXT
+    assert seen.tokens == ["Tides", " rise", " and", " fall", "."]
+
+
 def test_usage_callback_counts_under_the_model_name(chat: ChatVLLMSwift) -> None:
     usage = UsageMetadataCallbackHandler()
     chat.invoke("What do tides do?", config={"callbacks": [usage]})
