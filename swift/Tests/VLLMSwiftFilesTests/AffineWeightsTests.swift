@@ -1,0 +1,87 @@
+import Testing
+import VLLMSwiftCore
+
+@testable import VLLMSwiftFiles
+
+@Suite struct AffineWeightsTests {
+  let folder: TemporaryFolder
+
+  init() throws { folder = try TemporaryFolder() }
+
+  /// ggml's definition of a block, element by element.
+  func dequantize(_ block: ArraySlice<UInt8>, _ type: UInt32) -> [Float] {
+    let block = Array(block)
+    func half(_ at: Int) -> Float {
+      Float(Float16(bitPattern: UInt16(block[at]) | UInt16(block[at + 1]) << 8))
+    }
+    func nibble(_ index: Int, from start: Int) -> Float {
+      let byte = block[start + index % 16]
+      return Float(index < 16 ? byte & 15 : byte >> 4)
+    }
+    return (0..<32).map { index in
+      switch type {
+      case 2: half(0) * (nibble(index, from: 2) - 8)
+      case 3: half(0) * nibble(index, from: 4) + half(2)
+      default: half(0) * Float(Int8(bitPattern: block[2 + index]))
+      }
+    }
+  }
+
+  /// MLX's definition: the codes of a row from the lowest bit of its first word up.
+  func dequantize(_ weights: AffineWeights) -> [Float] {
+    func half(_ bytes: [UInt8], _ group: Int) -> Float {
+      Float(Float16(bitPattern: UInt16(bytes[2 * group]) | UInt16(bytes[2 * group + 1]) << 8))
+    }
+    let perWord = 32 / weights.bits
+    return (0..<weights.packed.count * perWord).map { index in
+      let shifted = weights.packed[index / perWord] >> (index % perWord * weights.bits)
+      let code = Float(shifted & (1 << weights.bits - 1))
+      let group = index / weights.groupSize
+      return half(weights.scales, group) * code + half(weights.biases, group)
+    }
+  }
+
+  @Test(arguments: [(2, 4), (3, 4), (8, 8)] as [(UInt32, Int)])
+  func weightsKeepTheirValues(type: UInt32, bits: Int) throws {
+    let builder = GGUFBuilder.tinyLlama(type: type)
+    let checkpoint = try openCheckpoint(folder.write(builder.bytes, to: "model.gguf"))
+    for tensor in builder.tensors where tensor.type == type {
+      let name = try #require(GGUFLlama().checkpointName(tensor.name))
+      let loaded = try #require(try checkpoint.tensor(name))
+      let affine = try loaded.affine()
+      #expect(affine.bits == bits)
+      #expect(affine.groupSize == 32)
+      #expect(affine.scaleType == .float16)
+      let size = GGUFBuilder.blockBytes[type] ?? 1
+      let inFile = stride(from: 0, to: tensor.data.count, by: size).flatMap {
+        dequantize(tensor.data[$0..<$0 + size], type)
+      }
+      let columns = loaded.columns
+      let expected = (0..<loaded.rows).flatMap { row in
+        let source = loaded.rowOrder.map { Int($0[row]) } ?? row
+        return inFile[source * columns..<(source + 1) * columns]
+      }
+      #expect(dequantize(affine) == expected, "\(tensor.name)")
+    }
+  }
+
+  @Test func floatWeightsHaveNoAffineForm() throws {
+    let path = try folder.write(GGUFBuilder.tinyLlama().bytes, to: "model.gguf")
+    let norm = try #require(try openCheckpoint(path).tensor("model.norm.weight"))
+    expectError(.internal, naming: "model.norm.weight") { _ = try norm.affine() }
+    var room = [UInt8](repeating: 0, count: 1)
+    expectError(.internal, naming: "model.norm.weight") {
+      try room.withUnsafeMutableBytes { try norm.copyRows(to: $0) }
+    }
+  }
+
+  @Test(arguments: [0, 1, 30] as [UInt32])
+  func floatFormatsAreTheFilesBytes(type: UInt32) throws {
+    let builder = GGUFBuilder.tinyLlama(type: type)
+    let checkpoint = try openCheckpoint(folder.write(builder.bytes, to: "model.gguf"))
+    let up = try #require(try checkpoint.tensor("model.layers.0.mlp.up_proj.weight"))
+    let formats: [UInt32: CheckpointTensor.Format] = [0: .float32, 1: .float16, 30: .bfloat16]
+    #expect(up.format == formats[type])
+    #expect(Array(up.data) == builder.tensors[8].data)
+  }
+}
