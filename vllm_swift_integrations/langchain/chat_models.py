@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import aclosing
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -111,7 +110,7 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         params, chat = self._sampling_params(stop, kwargs), to_chat(messages)
         engine = await self._aopen()
-        async with aclosing(engine.astream(engine.apply_chat_template(chat), params)) as pieces:
+        async with engine.astream(engine.apply_chat_template(chat), params) as pieces:
             async for piece in pieces:
                 chunk = chat_chunk(piece, self.model)
                 if run_manager:

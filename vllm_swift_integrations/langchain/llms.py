@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -90,7 +89,7 @@ class VLLMSwift(EngineModel, BaseLLM):
     ) -> AsyncIterator[GenerationChunk]:
         params = self._sampling_params(stop, kwargs)
         engine = await self._aopen()
-        async with aclosing(engine.astream(prompt, params)) as pieces:
+        async with engine.astream(prompt, params) as pieces:
             async for piece in pieces:
                 chunk = text_chunk(piece)
                 if run_manager:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -76,11 +76,8 @@ class FakeEngine:
         self._submit(prompt, params)
         return FakeStream(self, self._chunks(prompt, params))
 
-    async def astream(self, prompt: Any, params: SamplingParams) -> AsyncIterator[StreamChunk]:
-        with self.stream(prompt, params) as chunks:
-            for chunk in chunks:
-                await asyncio.sleep(0)
-                yield chunk
+    def astream(self, prompt: Any, params: SamplingParams) -> AsyncFakeStream:
+        return AsyncFakeStream(self.stream(prompt, params))
 
     def _submit(self, prompt: Any, params: SamplingParams) -> Any:
         self.threads.add(threading.current_thread())
@@ -133,6 +130,27 @@ class FakeStream:
             self.engine.cancelled.set()
 
 
+class AsyncFakeStream:
+    def __init__(self, stream: FakeStream) -> None:
+        self.stream = stream
+
+    def __aiter__(self) -> AsyncFakeStream:
+        return self
+
+    async def __anext__(self) -> StreamChunk:
+        await asyncio.sleep(0)
+        try:
+            return next(self.stream)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+    async def __aenter__(self) -> AsyncFakeStream:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.stream.close()
+
+
 def _is_batch(prompt: Any) -> bool:
     return isinstance(prompt, list) and any(isinstance(item, (str, list)) for item in prompt)
 
@@ -145,5 +163,5 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> list[FakeEngine]:
         opened: ClassVar[list[FakeEngine]] = []
         reply = ("Tides", " rise", " and", " fall", ".")
 
-    monkeypatch.setattr(vllm_swift_engine, "Engine", Engine, raising=False)
+    monkeypatch.setattr(vllm_swift_engine, "Engine", Engine)
     return Engine.opened
