@@ -150,7 +150,7 @@ def _output_tokens(message: Any) -> int:
 @pytest.mark.parametrize("name", ["presence_penalty", "logprobs", "best_of", "tools"])
 def test_a_parameter_that_is_not_supported_names_itself(chat: ChatVLLMSwift, name: str) -> None:
     with pytest.raises(UnsupportedError, match=name):
-        chat.invoke(QUESTION, **{name: 1})  # type: ignore[arg-type]
+        chat.invoke(QUESTION, **{name: 1})
     assert chat.invoke(QUESTION).content, "the engine is still usable"
 
 
@@ -187,7 +187,7 @@ async def test_closing_an_async_stream_of_a_chain_cancels_the_request(
     stream = (chat | StrOutputParser()).astream("Tell me a very long story.", max_tokens=4000)
     await anext(stream)
     assert _running(engine) == 1
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     await _until_idle(engine)
 
 

@@ -28,7 +28,9 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
 
     The model loads at first use, or on entering `with chat:`. Messages are rendered with the
     model's own chat template. Closing a stream, or cancelling the task that awaits an answer,
-    cancels the request in the engine.
+    cancels the request in the engine. One case is out of its hands: when the sync stream of a chain
+    in which a parser follows the model is closed, LangChain reads the model to the end, to trace
+    what the parser was given. The chain's `astream` does not.
 
     Raises:
         ValidationError: Constructor arguments that are unknown or out of range, by name.

@@ -148,7 +148,7 @@ async def test_closing_the_async_stream_of_a_chain_cancels_the_request(
 ) -> None:
     stream = (chat | StrOutputParser()).astream("What do tides do?")
     assert await anext(stream) == "Tides"
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     await _until_cancelled(engines[0])
 
 
@@ -168,7 +168,7 @@ async def test_closing_an_async_stream_cancels_the_request(
 ) -> None:
     stream = chat.astream("What do tides do?")
     await anext(stream)
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     await _until_cancelled(engines[0])
 
 
@@ -208,7 +208,7 @@ class Tokens(BaseCallbackHandler):
         self.tokens: list[str] = []
         self.chunks: list[Any] = []
 
-    def on_llm_new_token(self, token: str, *, chunk: Any = None, **_: Any) -> None:  # type: ignore[override]
+    def on_llm_new_token(self, token: str, *, chunk: Any = None, **_: Any) -> None:
         self.tokens.append(token)
         self.chunks.append(chunk)
 
@@ -256,7 +256,7 @@ async def test_events_of_a_chain(chat: ChatVLLMSwift) -> None:
 
 def test_batch_keeps_the_order(chat: ChatVLLMSwift, engines: list[FakeEngine]) -> None:
     answers = chat.batch(["One?", "One two?", "One two three?"])
-    assert [answer.usage_metadata["input_tokens"] for answer in answers] == [3, 4, 5]  # type: ignore[index]
+    assert [answer.usage_metadata["input_tokens"] for answer in answers] == [3, 4, 5]
     assert len(engines) == 1
 
 

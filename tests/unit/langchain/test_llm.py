@@ -62,7 +62,7 @@ class Seen(BaseCallbackHandler):
         self.tokens: list[str] = []
         self.ending: dict[str, Any] | None = None
 
-    def on_llm_new_token(self, token: str, **_: Any) -> None:  # type: ignore[override]
+    def on_llm_new_token(self, token: str, **_: Any) -> None:
         self.tokens.append(token)
 
     def on_llm_end(self, response: Any, **_: Any) -> None:
@@ -109,7 +109,7 @@ async def test_closing_an_async_stream_cancels_the_request(
 ) -> None:
     stream = llm.astream("The sea")
     await anext(stream)
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     async with asyncio.timeout(10):
         while not engines[0].cancelled.is_set():
             await asyncio.sleep(0)

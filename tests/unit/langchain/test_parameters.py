@@ -56,7 +56,7 @@ def test_engine_options_reach_the_engine(model: Model, engines: list[FakeEngine]
 
 
 def test_model_name_is_understood(model: Model, engines: list[FakeEngine]) -> None:
-    assert model(model_name="a/model").model == "a/model"  # type: ignore[call-arg]
+    assert model(model_name="a/model").model == "a/model"
 
 
 def test_fields_are_the_sampling_parameters(model: Model, engines: list[FakeEngine]) -> None:
@@ -170,7 +170,7 @@ def test_a_secret_stays_secret(model: Model, engines: list[FakeEngine]) -> None:
     chat = model(model="a/model", token=SecretStr("hf_secret"))
     assert "hf_secret" not in repr(chat) + dumps(chat) + str(chat.asdict())
     with pytest.raises(ValidationError) as refused:
-        model(model="a/model", token="hf_secret", max_tokens=0)  # type: ignore[arg-type]
+        model(model="a/model", token="hf_secret", max_tokens=0)
     assert "hf_secret" not in str(refused.value)
 
 
