@@ -1,0 +1,48 @@
+"""The step from the header to cffi keeps every declaration, or refuses."""
+
+from __future__ import annotations
+
+import pytest
+
+from scripts.declarations import HeaderError, abi_version, preprocess
+
+
+def test_guards_includes_and_comments_go_and_declarations_stay() -> None:
+    header = """
+    #ifndef VLLM_SWIFT_H
+    #define VLLM_SWIFT_H
+    #include <stdint.h>
+    #if defined(__GNUC__)
+    #define VSW_API __attribute__((visibility("default")))
+    #else
+    #define VSW_API
+    #endif
+    #ifdef __cplusplus
+    extern "C" {
+    #endif
+    #define VSW_ABI_VERSION 7
+    /* several
+     * lines; of comment */
+    VSW_API uint32_t vsw_one(void);
+    #ifdef __cplusplus
+    }
+    #endif
+    #endif /* VLLM_SWIFT_H */
+    """
+    kept = [line.strip() for line in preprocess(header).splitlines()]
+    assert kept == ["#define VSW_ABI_VERSION 7", "uint32_t vsw_one(void);"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["#if VSW_ABI_VERSION > 1", '#define VSW_NAME "text"', "#pragma pack(1)", '#include "a.h"'],
+)
+def test_an_unknown_directive_is_refused_by_name(line: str) -> None:
+    with pytest.raises(HeaderError, match=line.split()[0]):
+        preprocess(f"{line}\nint vsw_one(void);\n")
+
+
+def test_the_abi_version_is_the_headers() -> None:
+    assert abi_version("#define VSW_ABI_VERSION 12\n") == 12
+    with pytest.raises(HeaderError):
+        abi_version("int x;")

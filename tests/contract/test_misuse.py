@@ -1,0 +1,44 @@
+"""No misuse of the C interface ends the process, and each is answered as the header promises."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.contract.header import HEADER, ROOT, Header
+
+VOID_FUNCTIONS = Header(HEADER.read_text()).void_functions
+
+FALLIBLE = [
+    "bad_file_handles",
+    "bad_runtime_handles",
+    "bad_model_handles",
+    "null_pointers",
+    "small_structs",
+    "reserved_fields",
+    "older_callers",
+]
+
+
+def probe(name: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.contract.probes", name]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("name", VOID_FUNCTIONS + FALLIBLE)
+def test_misuse_is_harmless(name: str) -> None:
+    result = probe(name)
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_crash_is_seen() -> None:
+    assert probe("crash").returncode < 0
+
+
+def test_a_wrong_answer_is_seen() -> None:
+    result = probe("wrong_code")
+    assert result.returncode == 1
+    assert "AssertionError" in result.stderr
