@@ -12,7 +12,7 @@ let mlx = "\(Context.packageDirectory)/.mlx/current/mlx"
   let libraryPath = "$ORIGIN/../../mlx/lib"
 #endif
 
-let mlxHeaders: [CXXSetting] = [.unsafeFlags(["-I\(mlx)/include", "-Wno-deprecated-copy"])]
+let mlxHeaders: [CXXSetting] = [.unsafeFlags(["-I\(mlx)/include", "-fno-cxx-modules"])]
 let mlxLibrary: [LinkerSetting] = [
   .unsafeFlags([
     "-L\(mlx)/lib", "-lmlx",
@@ -32,7 +32,7 @@ let package = Package(
     .target(name: "CVLLMSwift"),
     .target(name: "CMLX", cxxSettings: mlxHeaders, linkerSettings: mlxLibrary),
     .target(name: "CKernels", dependencies: ["CMLX"], cxxSettings: mlxHeaders),
-    .target(name: "MLXArray", dependencies: ["CMLX"]),
+    .target(name: "MLXArray", dependencies: ["CMLX", "VLLMSwiftCore"]),
     .target(name: "VLLMSwiftCore"),
     .target(name: "VLLMSwiftFiles", dependencies: ["VLLMSwiftCore"]),
     .target(

@@ -69,6 +69,13 @@ int cmlx_stream_create(int gpu, cmlx_stream* out, cmlx_error* error) {
 
 void cmlx_stream_free(cmlx_stream stream) { delete stream; }
 
+void cmlx_streams_clear(void) {
+  try {
+    mx::clear_streams();
+  } catch (...) {
+  }
+}
+
 int cmlx_stream_synchronize(cmlx_stream stream, cmlx_error* error) {
   return guarded(error, [&] { mx::synchronize(stream->value); });
 }
@@ -81,7 +88,7 @@ int cmlx_array_from(const void* data, const int32_t* shape, int rank, int dtype,
     size_t bytes = mx::size_of(type);
     for (auto dim : dims) bytes *= dim;
     auto buffer = mx::allocator::malloc(bytes);
-    std::memcpy(buffer.raw_ptr(), data, bytes);
+    std::memcpy(buffer.buffer().raw_ptr(), data, bytes);
     *out = boxed(mx::array(std::move(buffer), dims, type));
   });
 }
@@ -96,6 +103,13 @@ int cmlx_zeros(cmlx_stream stream, const int32_t* shape, int rank, int dtype, cm
 int cmlx_astype(cmlx_stream stream, cmlx_array a, int dtype, cmlx_array* out, cmlx_error* error) {
   return guarded(error,
                  [&] { *out = boxed(mx::astype(a->value, dtype_of(dtype), stream->value)); });
+}
+
+int cmlx_append(cmlx_stream stream, cmlx_array a, cmlx_array b, cmlx_array* out,
+                cmlx_error* error) {
+  return guarded(error, [&] {
+    *out = boxed(mx::concatenate({a->value, b->value}, 0, stream->value));
+  });
 }
 
 void cmlx_array_free(cmlx_array a) { delete a; }
@@ -119,9 +133,14 @@ int cmlx_array_copy(cmlx_stream stream, cmlx_array a, void* out, size_t bytes, c
     if (bytes != a->value.nbytes()) {
       throw std::invalid_argument("the buffer and the array differ in size");
     }
-    mx::array rows = mx::contiguous(a->value, false, stream->value);
-    rows.eval();
-    std::memcpy(out, rows.data<uint8_t>(), bytes);
+    mx::array value = a->value;
+    value.eval();
+    // Only if need be: an op issued now would wait for the step that is in flight.
+    if (!value.flags().row_contiguous) {
+      value = mx::contiguous(value, false, stream->value);
+      value.eval();
+    }
+    std::memcpy(out, value.data<uint8_t>(), bytes);
   });
 }
 

@@ -40,6 +40,8 @@ size_t cmlx_active_bytes(void);
 
 int cmlx_stream_create(int gpu, cmlx_stream *out, cmlx_error *error);
 void cmlx_stream_free(cmlx_stream stream);
+/* Ends MLX's own threads behind the streams that the calling thread made. */
+void cmlx_streams_clear(void);
 /* Waits until everything that was issued on the stream is done. */
 int cmlx_stream_synchronize(cmlx_stream stream, cmlx_error *error);
 
@@ -49,6 +51,8 @@ int cmlx_array_from(const void *data, const int32_t *shape, int rank, int dtype,
 int cmlx_zeros(cmlx_stream stream, const int32_t *shape, int rank, int dtype, cmlx_array *out,
                cmlx_error *error);
 int cmlx_astype(cmlx_stream stream, cmlx_array a, int dtype, cmlx_array *out, cmlx_error *error);
+/* The rows of `b` after those of `a`. */
+int cmlx_append(cmlx_stream stream, cmlx_array a, cmlx_array b, cmlx_array *out, cmlx_error *error);
 void cmlx_array_free(cmlx_array a);
 
 int cmlx_array_rank(cmlx_array a);

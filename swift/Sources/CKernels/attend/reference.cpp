@@ -1,0 +1,108 @@
+#include <limits>
+
+#include "../reference/reference.hpp"
+
+namespace {
+
+namespace mx = mlx::core;
+
+/// The rotary embedding of x [rows, heads, head_dim], its first row at `position`.
+/// Su et al., 2021 (arXiv:2104.09864).
+mx::array rotated(const mx::array& x, const ck_attention& a, int position, mx::Stream s) {
+  mx::array inverse(a.inverse_frequencies, {a.head_dim / 2}, mx::float32);
+  mx::array heads_first = mx::expand_dims(mx::transpose(x, {1, 0, 2}, s), 0, s);
+  mx::array y = mx::fast::rope(heads_first, a.head_dim, false, std::nullopt, 1.0f, position,
+                               mx::reciprocal(inverse, s), s);
+  return mx::transpose(mx::squeeze(y, 0, s), {1, 0, 2}, s);
+}
+
+/// Writes rows [count, kv_heads, head_dim] into the slots that the block table names: one slice an
+/// unbroken run of slots, since slice_update works in place on its only owner and scatter does not.
+mx::array appended(mx::array pool, const mx::array& rows, const ck_sequence& seq, mx::Stream s) {
+  auto slot_of = [&](int position) {
+    return seq.blocks[position / CK_BLOCK_TOKENS] * CK_BLOCK_TOKENS + position % CK_BLOCK_TOKENS;
+  };
+  int heads = rows.shape(1), dim = rows.shape(2);
+  for (int row = 0; row < seq.row_count;) {
+    int slot = slot_of(seq.position + row), run = 1;
+    while (row + run < seq.row_count && slot_of(seq.position + row + run) == slot + run) run++;
+    mx::array part = mx::slice(rows, {row, 0, 0}, {row + run, heads, dim}, s);
+    pool = mx::slice_update(pool, mx::astype(part, pool.dtype(), s), {slot, 0, 0},
+                            {slot + run, heads, dim}, s);
+    row += run;
+  }
+  return pool;
+}
+
+/// The first `count` positions of a sequence: [kv_heads, count, head_dim].
+mx::array gathered(const mx::array& pool, const ck_sequence& seq, int count, mx::Stream s) {
+  int heads = pool.shape(1), dim = pool.shape(2);
+  int blocks = (count + CK_BLOCK_TOKENS - 1) / CK_BLOCK_TOKENS;
+  mx::array blocked = mx::reshape(pool, {-1, CK_BLOCK_TOKENS, heads, dim}, s);
+  mx::array taken = mx::take(blocked, mx::array(seq.blocks, {blocks}, mx::int32), 0, s);
+  mx::array flat = mx::reshape(taken, {blocks * CK_BLOCK_TOKENS, heads, dim}, s);
+  return mx::transpose(mx::slice(flat, {0, 0, 0}, {count, heads, dim}, s), {1, 0, 2}, s);
+}
+
+/// Which of `keys` positions each row sees: bool [rows, keys].
+mx::array visible(const ck_sequence& seq, int keys, int window, mx::Stream s) {
+  mx::array query = mx::expand_dims(mx::arange(seq.position, seq.position + seq.row_count, s), 1, s);
+  mx::array key = mx::expand_dims(mx::arange(0, keys, s), 0, s);
+  mx::array causal = mx::less_equal(key, query, s);
+  if (window == 0) return causal;
+  mx::array oldest = mx::subtract(query, mx::array(window, mx::int32), s);
+  return mx::logical_and(causal, mx::greater(key, oldest, s), s);
+}
+
+/// q [heads, rows, dim], k and v [kv_heads, keys, dim] -> [heads, rows, dim]
+mx::array attention(const mx::array& q, const mx::array& k, const mx::array& v,
+                    const ck_attention& a, const mx::array& mask, mx::Stream s) {
+  auto batch = [&](const mx::array& x) { return mx::expand_dims(x, 0, s); };
+  if (a.soft_cap == 0) {
+    return mx::squeeze(mx::fast::scaled_dot_product_attention(batch(q), batch(k), batch(v),
+                                                              a.scale, "array", mask, {}, false, s),
+                       0, s);
+  }
+  int group = a.heads / a.kv_heads;
+  mx::array keys = mx::repeat(k, group, 0, s), values = mx::repeat(v, group, 0, s);
+  mx::array scaled = mx::multiply(q, mx::array(a.scale), s);
+  mx::array scores = mx::matmul(scaled, mx::transpose(keys, {0, 2, 1}, s), s);
+  mx::array cap(a.soft_cap);
+  scores = mx::multiply(cap, mx::tanh(mx::divide(scores, cap, s), s), s);
+  scores = mx::where(mask, scores, mx::array(-std::numeric_limits<float>::infinity()), s);
+  return mx::matmul(mx::softmax(scores, -1, true, s), values, s);
+}
+
+}  // namespace
+
+extern "C" int ck_ref_attend(cmlx_stream stream, cmlx_array qkv, const ck_attention* attend,
+                             cmlx_array keys, cmlx_array values, const ck_sequence* sequences,
+                             int count, cmlx_array* out, cmlx_error* error) {
+  return cmlx::guarded(error, [&] {
+    mx::Stream s = stream->value;
+    const ck_attention& a = *attend;
+    std::vector<mx::array> mixed;
+    for (int i = 0; i < count; i++) {
+      const ck_sequence& seq = sequences[i];
+      int first = seq.first_row, last = first + seq.row_count;
+      auto columns = [&](int from, int heads) {
+        mx::array part = mx::slice(qkv->value, {first, from * a.head_dim},
+                                   {last, (from + heads) * a.head_dim}, s);
+        return mx::reshape(part, {seq.row_count, heads, a.head_dim}, s);
+      };
+      mx::array q = rotated(columns(0, a.heads), a, seq.position, s);
+      mx::array k = rotated(columns(a.heads, a.kv_heads), a, seq.position, s);
+      mx::array v = columns(a.heads + a.kv_heads, a.kv_heads);
+      keys->value = appended(std::move(keys->value), k, seq, s);
+      values->value = appended(std::move(values->value), v, seq, s);
+
+      int context = seq.position + seq.row_count;
+      mx::array y = attention(mx::transpose(q, {1, 0, 2}, s), gathered(keys->value, seq, context, s),
+                              gathered(values->value, seq, context, s), a,
+                              visible(seq, context, a.window, s), s);
+      mixed.push_back(
+          mx::reshape(mx::transpose(y, {1, 0, 2}, s), {seq.row_count, a.heads * a.head_dim}, s));
+    }
+    *out = cmlx::boxed(count == 1 ? mixed[0] : mx::concatenate(mixed, 0, s));
+  });
+}

@@ -1,0 +1,161 @@
+import CVLLMSwift
+import VLLMSwiftCore
+import VLLMSwiftEngine
+import VLLMSwiftModels
+
+/// Runs the body of an exported call; an error becomes its code and its sentence.
+func status(
+  _ error: UnsafeMutablePointer<vsw_error>?, _ body: () throws -> Void
+) -> vsw_status {
+  do {
+    try body()
+    return vsw_status(VSW_OK)
+  } catch let thrown {
+    let thrown = thrown as? EngineError ?? EngineError(.internal, "\(thrown)")
+    if let error { thrown.fill(&error.pointee) }
+    return thrown.code.rawValue
+  }
+}
+
+extension EngineError {
+  func fill(_ error: inout vsw_error) {
+    error.code = code.rawValue
+    withUnsafeMutableBytes(of: &error.message) { bytes in
+      var text = message.utf8.prefix(bytes.count - 1)
+      // Cut between characters: a continuation byte must not be the first that is left out.
+      while text.endIndex < message.utf8.endIndex, message.utf8[text.endIndex] & 0xC0 == 0x80 {
+        text.removeLast()
+      }
+      bytes.copyBytes(from: text)
+      bytes[text.count] = 0
+    }
+  }
+}
+
+/// A struct that begins with the size its caller was compiled with.
+protocol Sized {
+  var struct_size: UInt32 { get }
+}
+
+extension vsw_runtime_params: Sized {}
+extension vsw_model_params: Sized {}
+extension vsw_model_info: Sized {}
+extension vsw_sampling_params: Sized {}
+extension vsw_submit_params: Sized {}
+extension vsw_poll_buffers: Sized {}
+extension vsw_request_info: Sized {}
+extension vsw_stats: Sized {}
+
+extension Sized {
+  /// - Throws: `invalidArgument` if the caller's struct is smaller than the first version's,
+  ///   `unsupported` if it is larger and what this version does not know is not zero.
+  static func check(_ pointer: UnsafePointer<Self>) throws {
+    let given = Int(UnsafeRawPointer(pointer).loadUnaligned(as: UInt32.self))
+    let size = MemoryLayout<Self>.size
+    guard given >= size else {
+      throw EngineError(
+        .invalidArgument, "struct_size of \(Self.self) is \(given), and must be at least \(size)")
+    }
+    let unknown = UnsafeRawBufferPointer(
+      start: UnsafeRawPointer(pointer) + size, count: min(given, 4096) - size)
+    guard given <= 4096, unknown.allSatisfy({ $0 == 0 }) else {
+      throw EngineError(
+        .unsupported, "\(Self.self) has fields that this version of the engine does not know")
+    }
+  }
+}
+
+/// - Throws: `invalidArgument` if it is NULL.
+func required<Pointee>(
+  _ pointer: UnsafePointer<Pointee>?, _ name: String
+) throws -> UnsafePointer<Pointee> {
+  guard let pointer else { throw EngineError(.invalidArgument, "\(name) is NULL") }
+  return pointer
+}
+
+func required<Pointee>(
+  _ pointer: UnsafeMutablePointer<Pointee>?, _ name: String
+) throws -> UnsafeMutablePointer<Pointee> {
+  guard let pointer else { throw EngineError(.invalidArgument, "\(name) is NULL") }
+  return pointer
+}
+
+/// The caller's array, which may be NULL when it is empty.
+func array<Element>(
+  _ pointer: UnsafePointer<Element>?, count: Int, _ name: String
+) throws -> [Element] {
+  guard count > 0 else { return [] }
+  return Array(UnsafeBufferPointer(start: try required(pointer, name), count: count))
+}
+
+func refuse(unless isDefault: Bool, _ name: String) throws {
+  guard isDefault else {
+    throw EngineError(.unsupported, "\(name) is not supported by this version of the engine")
+  }
+}
+
+extension ModelOptions {
+  init(_ params: vsw_model_params) throws {
+    self.init()
+    guard let device = Device(rawValue: params.device) else {
+      throw EngineError(.invalidArgument, "device is \(params.device), no VSW_DEVICE_*")
+    }
+    guard let kernels = Kernels(rawValue: params.kernels) else {
+      throw EngineError(.invalidArgument, "kernels is \(params.kernels), no VSW_KERNELS_*")
+    }
+    try refuse(unless: params.reserved == (0, 0, 0, 0), "a reserved field of vsw_model_params")
+    (self.device, self.kernels) = (device, kernels)
+    maxModelLength = params.max_model_len == 0 ? nil : Int(params.max_model_len)
+    memoryBudget = params.memory_budget == 0 ? nil : Int(clamping: params.memory_budget)
+  }
+}
+
+extension SamplingParams {
+  init(_ params: vsw_sampling_params) throws {
+    self.init()
+    try refuse(unless: params.min_tokens == 0, "min_tokens")
+    try refuse(unless: params.n == 1, "n other than 1")
+    try refuse(unless: params.presence_penalty == 0, "presence_penalty")
+    try refuse(unless: params.frequency_penalty == 0, "frequency_penalty")
+    try refuse(unless: params.repetition_penalty == 1, "repetition_penalty")
+    try refuse(unless: params.logprobs == -1, "logprobs")
+    try refuse(unless: params.prompt_logprobs == -1, "prompt_logprobs")
+    try refuse(unless: params.ignore_eos == 0, "ignore_eos")
+    try refuse(
+      unless: params.reserved_flags == (0, 0), "a reserved field of vsw_sampling_params")
+    try refuse(unless: params.logit_bias_count == 0, "logit_bias")
+    maxTokens = Int(params.max_tokens)
+    temperature = params.temperature
+    topP = params.top_p
+    minP = params.min_p
+    topK = params.top_k == -1 ? 0 : Int(params.top_k)
+    seed = params.has_seed == 0 ? nil : params.seed
+    stopTokenIDs = Set(
+      try array(params.stop_token_ids, count: params.stop_token_count, "stop_token_ids"))
+    try validate()
+  }
+}
+
+extension vsw_submit_params {
+  /// - Throws: `unsupported`, naming the first reserved field that is in use.
+  func prompt() throws -> (tokens: [Int32], sampling: SamplingParams) {
+    try refuse(unless: priority == 0, "priority")
+    try refuse(unless: timeout_us == 0, "timeout_us")
+    try refuse(unless: adapter_id == 0, "adapter_id")
+    try refuse(unless: prefix == nil, "prefix")
+    try refuse(unless: grammar == nil, "grammar")
+    try refuse(unless: embedding_count == 0, "embeddings")
+    if let sampling { try vsw_sampling_params.check(sampling) }
+    return (
+      try array(tokens, count: token_count, "tokens"),
+      try sampling.map { try SamplingParams($0.pointee) } ?? SamplingParams()
+    )
+  }
+}
+
+extension Duration {
+  var microseconds: UInt64 {
+    let (seconds, attoseconds) = components
+    return UInt64(max(0, seconds)) * 1_000_000 + UInt64(max(0, attoseconds)) / 1_000_000_000_000
+  }
+}

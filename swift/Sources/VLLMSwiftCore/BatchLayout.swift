@@ -1,0 +1,45 @@
+/// The tokens a block of KV cache holds.
+public let kvBlockTokens = 32
+
+/// What a forward pass runs over: rows, one a token, those of all its sequences one after another.
+/// Only ops that mix a sequence's rows look at it.
+public struct BatchLayout: Sendable, Equatable {
+  /// A run of rows that continues one sequence.
+  public struct Sequence: Sendable, Equatable {
+    public var rows: Range<Int>
+    /// The position in its sequence of the first of the rows.
+    public var position: Int
+    /// The block table: block `i` holds positions `i * kvBlockTokens ..< (i + 1) * kvBlockTokens`.
+    public var blocks: [Int32]
+
+    public init(rows: Range<Int>, position: Int, blocks: [Int32]) {
+      self.rows = rows
+      self.position = position
+      self.blocks = blocks
+    }
+  }
+
+  /// A row's token: known, or one that the step before is still sampling.
+  public enum Token: Sendable, Equatable {
+    case id(Int32)
+    case sampled(Int)
+  }
+
+  public private(set) var tokens: [Token] = []
+  public private(set) var sequences: [Sequence] = []
+  /// The rows whose logits are wanted, ascending.
+  public private(set) var logitRows: [Int] = []
+
+  public init() {}
+
+  /// Adds rows that continue a sequence at `position`.
+  /// - Parameter logits: how many of them, from the last backwards, want logits.
+  public mutating func append(
+    _ tokens: some Collection<Token>, position: Int, blocks: [Int32], logits: Int
+  ) {
+    let rows = self.tokens.count..<self.tokens.count + tokens.count
+    self.tokens += tokens
+    sequences.append(Sequence(rows: rows, position: position, blocks: blocks))
+    logitRows += rows.suffix(logits)
+  }
+}

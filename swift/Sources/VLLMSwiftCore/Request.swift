@@ -1,0 +1,101 @@
+public typealias RequestID = UInt64
+
+/// A submitted request, before the engine has seen it.
+public struct Request: Sendable {
+  public let id: RequestID
+  public let prompt: [Int32]
+  public let sampling: SamplingParams
+  /// `sampling.seed`, or one drawn for this request.
+  public let seed: UInt64
+
+  /// - Throws: `emptyPrompt`, `invalidToken`, `promptTooLong`, `requestTooLarge` or
+  ///   `invalidArgument`: what could never run is refused before it waits.
+  public init(
+    id: RequestID, prompt: [Int32], sampling: SamplingParams, limits: RequestLimits
+  ) throws {
+    try sampling.validate()
+    try limits.check(prompt)
+    try limits.check(stopTokenIDs: sampling.stopTokenIDs)
+    self.id = id
+    self.prompt = prompt
+    var bounded = sampling
+    // The context is the model's own bound; reaching it finishes a request with `length`.
+    bounded.maxTokens = min(sampling.maxTokens, limits.maxModelLength - prompt.count)
+    try limits.checkCache(tokens: prompt.count + bounded.maxTokens, prompt: prompt.count)
+    self.sampling = bounded
+    seed = sampling.seed ?? UInt64.random(in: .min ... .max)
+  }
+}
+
+/// What a model can serve.
+public struct RequestLimits: Sendable {
+  public var vocabularySize: Int
+  /// Tokens, prompt and output together.
+  public var maxModelLength: Int
+  /// Tokens that the whole KV cache holds.
+  public var cacheTokens: Int
+
+  public init(vocabularySize: Int, maxModelLength: Int, cacheTokens: Int) {
+    self.vocabularySize = vocabularySize
+    self.maxModelLength = maxModelLength
+    self.cacheTokens = cacheTokens
+  }
+
+  func check(_ prompt: [Int32]) throws {
+    guard !prompt.isEmpty else {
+      throw EngineError(.emptyPrompt, "the prompt has no token; give at least one")
+    }
+    guard prompt.count < maxModelLength else {
+      throw EngineError(
+        .promptTooLong,
+        "the prompt has \(prompt.count) tokens, and the context holds \(maxModelLength) with the "
+          + "output: shorten the prompt or raise max_model_len")
+    }
+    try check(prompt, name: "prompt")
+  }
+
+  /// - Throws: as `Request` does, for tokens that are only read.
+  public func check(sequence tokens: [Int32]) throws {
+    guard tokens.count <= maxModelLength else {
+      throw EngineError(
+        .promptTooLong,
+        "the sequence has \(tokens.count) tokens, and the context holds \(maxModelLength)")
+    }
+    guard !tokens.isEmpty else {
+      throw EngineError(.emptyPrompt, "the sequence has no token; give at least one")
+    }
+    try check(tokens, name: "tokens")
+  }
+
+  func check(stopTokenIDs: Set<Int32>) throws {
+    try check(stopTokenIDs, name: "stop_token_ids")
+  }
+
+  private func check(_ tokens: some Swift.Sequence<Int32>, name: String) throws {
+    for token in tokens where token < 0 || Int(token) >= vocabularySize {
+      throw EngineError(
+        .invalidToken,
+        "token id \(token) in \(name) is outside the vocabulary, 0 to \(vocabularySize - 1)")
+    }
+  }
+
+  func checkCache(tokens: Int, prompt: Int) throws {
+    guard tokens <= cacheTokens else {
+      let fits = cacheTokens - prompt
+      throw EngineError(
+        .requestTooLarge,
+        "the request needs \(tokens) tokens of KV cache and the memory budget leaves \(cacheTokens): "
+          + (fits >= 1
+            ? "max_tokens of at most \(fits) fits this prompt"
+            : "a prompt of fewer than \(cacheTokens) tokens fits"))
+    }
+  }
+}
+
+/// Why a sequence ended. The raw values are those of `vllm_swift.h`.
+public enum FinishReason: Int32, Sendable {
+  case stop = 1
+  case length = 2
+  case cancelled = 3
+  case error = 4
+}

@@ -1,0 +1,91 @@
+import CMLX
+import MLXArray
+import VLLMSwiftCore
+import VLLMSwiftModels
+
+/// What a caller learns of a model that was loaded.
+public struct ModelSummary: Sendable {
+  public let limits: RequestLimits
+  public let hiddenSize: Int
+  public let device: ModelOptions.Device
+  public let kernels: ModelOptions.Kernels
+  public let weightBytes: Int
+  public let cacheBytes: Int
+  public let cacheBlocks: Int
+
+  init(_ model: Model) {
+    limits = model.limits
+    hiddenSize = model.hiddenSize
+    device = model.device
+    kernels = model.kernels
+    weightBytes = model.executor.weightBytes
+    cacheBytes = model.executor.bytesPerBlock * model.cacheBlocks
+    cacheBlocks = model.cacheBlocks
+  }
+}
+
+/// The body of the one thread that owns MLX: takes commands, and gives each model a step in turn.
+final class EngineLoop {
+  private let mailbox: Mailbox
+  private let requests: RequestTable
+  private let counters: Monitor<Counters>
+  private let streams = Streams()
+  private var runners: [ModelRunner] = []
+  /// Of models that are unloaded.
+  private var past = Counters()
+
+  init(_ mailbox: Mailbox, _ requests: RequestTable, _ counters: Monitor<Counters>) {
+    (self.mailbox, self.requests, self.counters) = (mailbox, requests, counters)
+  }
+
+  func run() {
+    while let commands = mailbox.take(isIdle: runners.allSatisfy(\.isIdle)) {
+      commands.forEach(handle)
+      for runner in runners where !runner.isIdle { runner.advance() }
+      let now = runners.reduce(past) { $0 + $1.stats() }
+      counters.withLock { $0 = now }
+    }
+    for runner in runners { runner.close(EngineError(.closed, "the runtime was closed")) }
+    runners = []
+  }
+
+  private func handle(_ command: Command) {
+    switch command {
+    case .load(let id, let checkpoint, let options, let reply):
+      reply.fulfill {
+        let model = try Model(checkpoint, options, on: streams)
+        let stream = try streams.stream(model.device)
+        runners.append(ModelRunner(id, model, on: stream, requests: requests))
+        return ModelSummary(model)
+      }
+    case .unload(let id, let reply):
+      reply.fulfill { unload(id) }
+    case .submit(let id, let new):
+      if let runner = runner(id) {
+        runner.submit(new)
+      } else {
+        for request in new { requests.end(request.id, .error, error: Self.closed) }
+      }
+    case .cancel(let request):
+      runners.forEach { $0.cancel(request) }
+    case .logits(let id, let request, let reply):
+      reply.fulfill {
+        guard let runner = runner(id) else { throw Self.closed }
+        try runner.logits(request)
+      }
+    }
+  }
+
+  private static let closed = EngineError(.closed, "the model was closed")
+
+  private func runner(_ id: ModelID) -> ModelRunner? {
+    runners.first { $0.id == id }
+  }
+
+  private func unload(_ id: ModelID) {
+    guard let index = runners.firstIndex(where: { $0.id == id }) else { return }
+    runners[index].close(Self.closed)
+    past = past + runners[index].counters
+    runners.remove(at: index)
+  }
+}

@@ -1,0 +1,93 @@
+import VLLMSwiftCore
+
+/// New tokens of a request, its end, or both.
+public struct Event: Sendable, Equatable {
+  public let request: RequestID
+  public internal(set) var tokens: [Int32]
+  public internal(set) var finish: FinishReason?
+}
+
+/// What the engine has to tell, oldest first. Events of one request that nobody has read yet become
+/// one, so a reader that falls behind costs no more than its tokens.
+final class EventQueue: Sendable {
+  fileprivate struct State {
+    var events: [Event] = []
+    /// Where a request's unread event is, counted from the first event ever.
+    var unread: [RequestID: Int] = [:]
+    var taken = 0
+    var woken = false
+    var closed = false
+  }
+
+  private let state = Monitor(State())
+
+  func push(_ event: Event) {
+    state.update { state in
+      if let index = state.unread[event.request] {
+        state.events[index - state.taken].tokens += event.tokens
+        state.events[index - state.taken].finish = event.finish
+      } else {
+        state.unread[event.request] = state.taken + state.events.count
+        state.events.append(event)
+      }
+    }
+  }
+
+  /// Drops what is unread of a request.
+  func discard(_ request: RequestID) {
+    state.withLock { state in
+      guard let index = state.unread.removeValue(forKey: request) else { return }
+      state.events[index - state.taken].tokens = []
+      state.events[index - state.taken].finish = nil
+    }
+  }
+
+  func wake() {
+    state.update { $0.woken = true }
+  }
+
+  func close() {
+    state.update { $0.closed = true }
+  }
+
+  /// Waits for events and takes those that fit; an event may be split between two calls.
+  /// - Parameter microseconds: how long; nil is without end.
+  /// - Returns: none when the time is over or `wake` was called.
+  /// - Throws: `closed` once the queue is closed and empty.
+  func take(events: Int, tokens: Int, microseconds: Int64?) throws -> [Event] {
+    let taken = try state.wait(microseconds: microseconds) { state -> [Event]? in
+      let taken = state.take(events: events, tokens: tokens)
+      if !taken.isEmpty { return taken }
+      if state.closed {
+        throw EngineError(.closed, "the runtime is closed")
+      }
+      guard state.woken else { return nil }
+      state.woken = false
+      return []
+    }
+    return taken ?? []
+  }
+}
+
+extension EventQueue.State {
+  fileprivate mutating func take(events limit: Int, tokens room: Int) -> [Event] {
+    var (result, room, count): ([Event], Int, Int) = ([], room, 0)
+    while count < events.count, result.count < limit {
+      let event = events[count]
+      if event.tokens.count > room {
+        if room > 0 {
+          result.append(Event(request: event.request, tokens: Array(event.tokens.prefix(room)), finish: nil))
+          events[count].tokens.removeFirst(room)
+        }
+        break
+      }
+      if !event.tokens.isEmpty || event.finish != nil { result.append(event) }
+      unread[event.request] = nil
+      room -= event.tokens.count
+      count += 1
+    }
+    events.removeFirst(count)
+    taken += count
+    return result
+  }
+}

@@ -1,0 +1,74 @@
+import VLLMSwiftCore
+import VLLMSwiftFiles
+import VLLMSwiftModels
+
+public typealias ModelID = UInt64
+
+/// What other threads ask of the engine's thread.
+enum Command: Sendable {
+  case load(ModelID, any Checkpoint, ModelOptions, Reply<ModelSummary>)
+  case unload(ModelID, Reply<Void>)
+  case submit(ModelID, [Request])
+  case cancel(RequestID)
+  case logits(ModelID, LogitsRequest, Reply<Void>)
+}
+
+/// Logits of every position of a sequence, into memory of the caller's, who waits for the reply.
+struct LogitsRequest: @unchecked Sendable {
+  let tokens: [Int32]
+  /// [tokens, vocabulary]
+  let destination: UnsafeMutableBufferPointer<Float>
+}
+
+/// A result that one thread leaves and another waits for.
+final class Reply<Value: Sendable>: Sendable {
+  private let result = Monitor<Result<Value, any Error>?>(nil)
+
+  /// Leaves what `body` returns or throws.
+  func fulfill(_ body: () throws -> Value) {
+    let value = Result { try body() }
+    result.update { $0 = value }
+  }
+
+  func wait() throws -> Value {
+    guard let value = result.wait({ $0 }) else {
+      throw EngineError(.internal, "a reply without end ended")
+    }
+    return try value.get()
+  }
+}
+
+/// The commands not yet taken, and whether the engine is to end.
+final class Mailbox: Sendable {
+  private struct State {
+    var commands: [Command] = []
+    var closed = false
+  }
+
+  private let state = Monitor(State())
+
+  /// - Throws: `closed`.
+  func post(_ command: Command) throws {
+    try state.update { state in
+      guard !state.closed else { throw EngineError(.closed, "the runtime is closed") }
+      state.commands.append(command)
+    }
+  }
+
+  func close() {
+    state.update { $0.closed = true }
+  }
+
+  /// All commands, oldest first; waits for one if `isIdle`. Nil once closed and empty.
+  func take(isIdle: Bool) -> [Command]? {
+    let taken = state.wait { state -> [Command]?? in
+      if !state.commands.isEmpty || !isIdle {
+        if state.closed, state.commands.isEmpty { return .some(nil) }
+        defer { state.commands = [] }
+        return state.commands
+      }
+      return state.closed ? .some(nil) : nil
+    }
+    return taken ?? nil
+  }
+}

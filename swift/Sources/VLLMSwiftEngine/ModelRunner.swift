@@ -1,0 +1,135 @@
+import MLXArray
+import VLLMSwiftCore
+import VLLMSwiftModels
+
+/// One model on the engine's thread: its schedule, and the step that is being computed.
+final class ModelRunner {
+  /// Requests that run at once; vLLM's `max_num_seqs`.
+  private static let maxSequences = 256
+  /// Rows of a step that wants all its logits: 128 rows of a vocabulary of 128k are 64 MB.
+  private static let logitsRows = 128
+
+  let id: ModelID
+  let model: Model
+  private let stream: MLXStream
+  private let requests: RequestTable
+  private var scheduler: Scheduler
+  private var inFlight: (step: Scheduler.Step, result: MLXArray)?
+  private(set) var counters = Counters()
+
+  init(_ id: ModelID, _ model: Model, on stream: MLXStream, requests: RequestTable) {
+    (self.id, self.model, self.stream, self.requests) = (id, model, stream, requests)
+    scheduler = Scheduler(
+      maxRows: Model.maxRows, maxSequences: Self.maxSequences, blocks: model.cacheBlocks)
+  }
+
+  var isIdle: Bool { scheduler.isIdle && inFlight == nil }
+
+  func submit(_ new: [Request]) {
+    new.forEach { scheduler.submit($0) }
+  }
+
+  func cancel(_ request: RequestID) {
+    if scheduler.cancel(request) { requests.end(request, .cancelled) }
+  }
+
+  /// Issues the next step, then reads the one before: the device is never without work while tokens
+  /// are handed out.
+  func advance() {
+    do {
+      let next = try issue()
+      let previous = inFlight
+      inFlight = next
+      if let previous { try read(previous.step, previous.result) }
+    } catch {
+      fail(error)
+    }
+  }
+
+  /// Ends all requests.
+  func close(_ error: EngineError) {
+    for request in scheduler.cancelAll() { requests.end(request, .error, error: error) }
+    requests.endAll(of: id, error: error)
+    inFlight = nil
+    try? stream.synchronize()
+  }
+
+  func stats() -> Counters {
+    var counters = counters
+    counters.running = scheduler.runningCount
+    counters.waiting = scheduler.waitingCount
+    counters.blocks = scheduler.blockCapacity
+    counters.blocksUsed = scheduler.blocksInUse
+    return counters
+  }
+
+  private func issue() throws -> (step: Scheduler.Step, result: MLXArray)? {
+    guard let step = scheduler.schedule() else { return nil }
+    for sequence in step.members { requests.started(sequence) }
+    let previous = inFlight.flatMap { $0.step.samples.isEmpty ? nil : $0.result }
+    let result = try model.executor.issue(step.layout, samples: step.samples, after: previous)
+    counters.steps += 1
+    counters.promptTokens += step.promptTokens
+    return (step, result)
+  }
+
+  private func read(_ step: Scheduler.Step, _ result: MLXArray) throws {
+    let tokens: [Int32]
+    if step.samples.isEmpty {
+      try MLXArray.eval([result])
+      tokens = []
+    } else {
+      tokens = try result.elements(of: Int32.self, on: stream)
+    }
+    counters.outputTokens += tokens.count
+    for outcome in scheduler.complete(step, tokens: tokens) { requests.deliver(outcome) }
+  }
+
+  private func fail(_ error: any Error) {
+    let error = error as? EngineError ?? EngineError(.internal, "\(error)")
+    inFlight = nil
+    try? stream.synchronize()
+    for request in scheduler.cancelAll() { requests.end(request, .error, error: error) }
+  }
+
+  /// The logits of every position of a sequence of its own, beside the requests.
+  func logits(_ request: LogitsRequest) throws {
+    let count = request.tokens.count
+    let vocabulary = model.limits.vocabularySize
+    guard let blocks = scheduler.borrowBlocks(BlockAllocator.blocks(for: count)) else {
+      throw EngineError(
+        .requestTooLarge, "\(count) tokens of KV cache are not free beside the running requests")
+    }
+    defer { scheduler.release(blocks) }
+    for start in stride(from: 0, to: count, by: Self.logitsRows) {
+      let rows = start..<min(count, start + Self.logitsRows)
+      var layout = BatchLayout()
+      layout.append(
+        request.tokens[rows].map { .id($0) }, position: start, blocks: blocks, logits: rows.count)
+      let logits = try model.executor.logits(layout, after: nil)
+      let part = request.destination[
+        rows.lowerBound * vocabulary..<rows.upperBound * vocabulary]
+      try logits.copy(
+        to: UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(rebasing: part)), on: stream)
+    }
+  }
+}
+
+/// What a model has done and is doing.
+public struct Counters: Sendable {
+  public var running = 0
+  public var waiting = 0
+  public var promptTokens = 0
+  public var outputTokens = 0
+  public var steps = 0
+  public var blocks = 0
+  public var blocksUsed = 0
+
+  static func + (a: Counters, b: Counters) -> Counters {
+    Counters(
+      running: a.running + b.running, waiting: a.waiting + b.waiting,
+      promptTokens: a.promptTokens + b.promptTokens,
+      outputTokens: a.outputTokens + b.outputTokens, steps: a.steps + b.steps,
+      blocks: a.blocks + b.blocks, blocksUsed: a.blocksUsed + b.blocksUsed)
+  }
+}

@@ -1,0 +1,210 @@
+import CKernels
+import CMLX
+import MLXArray
+import VLLMSwiftCore
+import VLLMSwiftFiles
+import VLLMSwiftModels
+
+#if canImport(Darwin)
+  import Darwin
+#else
+  import Glibc
+#endif
+
+/// The engine of a process: the thread that owns MLX, its models, and the events of their requests.
+/// Every method may be called from any thread, and throws `forked` in a process that is not the one
+/// that made it.
+public final class Runtime: Sendable {
+  private let mailbox = Mailbox()
+  private let requests = RequestTable()
+  private let counters = Monitor(Counters())
+  private let models = Monitor<[ModelID: ModelSummary]>([:])
+  private let nextModel = Monitor<ModelID>(1)
+  private let thread = Monitor<pthread_t?>(nil)
+  private let process = getpid()
+
+  /// - Parameter threads: of the CPU kernels; 0 is the machine's share.
+  public init(threads: Int) throws {
+    _ = ck_pool_configure(Int32(clamping: threads))
+    let loop = EngineThreadBody(mailbox, requests, counters)
+    let started = try startThread { loop.run() }
+    thread.withLock { $0 = started }
+  }
+
+  public func checkProcess() throws {
+    guard getpid() == process else {
+      throw EngineError(
+        .forked,
+        "this engine was opened before the process forked, and its threads are not in the child: "
+          + "open an engine in the child, or start it with the 'spawn' method")
+    }
+  }
+
+  /// Cancels everything, unloads, and joins the thread. Does nothing the second time, or in a child.
+  public func close() {
+    guard getpid() == process else { return }
+    mailbox.close()
+    let running = thread.withLock { thread -> pthread_t? in
+      defer { thread = nil }
+      return thread
+    }
+    if let running { pthread_join(running, nil) }
+    models.withLock { $0 = [:] }
+    requests.events.close()
+  }
+}
+
+// MARK: - Models
+
+extension Runtime {
+  public func load(_ checkpoint: any Checkpoint, _ options: ModelOptions) throws -> ModelID {
+    try checkProcess()
+    let id = nextModel.withLock { next -> ModelID in
+      defer { next += 1 }
+      return next
+    }
+    let reply = Reply<ModelSummary>()
+    try mailbox.post(.load(id, checkpoint, options, reply))
+    let summary = try reply.wait()
+    models.withLock { $0[id] = summary }
+    return id
+  }
+
+  /// - Throws: `closed` if it was unloaded.
+  public func summary(_ model: ModelID) throws -> ModelSummary {
+    try checkProcess()
+    return try models.withLock { models in
+      guard let summary = models[model] else { throw EngineError(.closed, "the model is closed") }
+      return summary
+    }
+  }
+
+  /// Ends the model's requests and frees its memory before it returns.
+  public func unload(_ model: ModelID) {
+    guard getpid() == process else { return }
+    guard models.withLock({ $0.removeValue(forKey: model) }) != nil else { return }
+    let reply = Reply<Void>()
+    guard (try? mailbox.post(.unload(model, reply))) != nil else { return }
+    try? reply.wait()
+  }
+
+  /// - Parameter destination: float32 [tokens, vocabulary].
+  public func logits(
+    _ model: ModelID, _ tokens: [Int32], into destination: UnsafeMutableBufferPointer<Float>
+  ) throws {
+    let limits = try summary(model).limits
+    try limits.check(sequence: tokens)
+    guard destination.count >= tokens.count * limits.vocabularySize else {
+      throw EngineError(
+        .invalidArgument,
+        "room for \(destination.count) logits was given, and \(tokens.count) tokens have "
+          + "\(tokens.count * limits.vocabularySize)")
+    }
+    let reply = Reply<Void>()
+    let request = LogitsRequest(tokens: tokens, destination: destination)
+    try mailbox.post(.logits(model, request, reply))
+    try reply.wait()
+  }
+}
+
+// MARK: - Requests
+
+extension Runtime {
+  /// Queues all or none.
+  public func submit(_ prompts: [(tokens: [Int32], sampling: SamplingParams)], to model: ModelID)
+    throws -> Range<RequestID>
+  {
+    let limits = try summary(model).limits
+    let names = requests.names(prompts.count)
+    let new = try zip(names, prompts).map { name, prompt in
+      try Request(id: name, prompt: prompt.tokens, sampling: prompt.sampling, limits: limits)
+    }
+    requests.add(new, model: model)
+    do {
+      try mailbox.post(.submit(model, new))
+    } catch {
+      for name in names { _ = requests.release(name) }
+      throw error
+    }
+    return names
+  }
+
+  public func cancel(_ request: RequestID) {
+    guard getpid() == process else { return }
+    try? mailbox.post(.cancel(request))
+  }
+
+  public func release(_ request: RequestID) {
+    guard getpid() == process else { return }
+    if requests.release(request) { cancel(request) }
+  }
+
+  public func info(_ request: RequestID) throws -> RequestInfo {
+    try checkProcess()
+    return try requests.info(request)
+  }
+
+  /// Waits for events and takes those that fit, oldest first.
+  /// - Parameter microseconds: how long; nil is without end.
+  public func poll(events: Int, tokens: Int, microseconds: Int64?) throws -> [Event] {
+    try checkProcess()
+    return try requests.events.take(events: events, tokens: tokens, microseconds: microseconds)
+  }
+
+  public func wake() {
+    guard getpid() == process else { return }
+    requests.events.wake()
+  }
+
+  public func stats() throws -> (counters: Counters, models: Int) {
+    try checkProcess()
+    return (counters.withLock { $0 }, models.withLock { $0.count })
+  }
+}
+
+// MARK: - The thread
+
+/// The loop is made on the thread that runs it: MLX's streams belong to the thread that makes them.
+private struct EngineThreadBody: Sendable {
+  let mailbox: Mailbox
+  let requests: RequestTable
+  let counters: Monitor<Counters>
+
+  init(_ mailbox: Mailbox, _ requests: RequestTable, _ counters: Monitor<Counters>) {
+    (self.mailbox, self.requests, self.counters) = (mailbox, requests, counters)
+  }
+
+  func run() {
+    EngineLoop(mailbox, requests, counters).run()
+    MLX.clearStreams()
+  }
+}
+
+private final class ThreadStart {
+  let body: () -> Void
+  init(_ body: @escaping () -> Void) { self.body = body }
+}
+
+private func startThread(_ body: @escaping @Sendable () -> Void) throws -> pthread_t {
+  let start = Unmanaged.passRetained(ThreadStart(body))
+  #if canImport(Darwin)
+    var thread: pthread_t?
+    let status = pthread_create(&thread, nil, runThread, start.toOpaque())
+    let made = thread
+  #else
+    var thread = pthread_t()
+    let status = pthread_create(
+      &thread, nil, { runThread($0!) }, start.toOpaque())
+    let made: pthread_t? = thread
+  #endif
+  guard status == 0, let made else {
+    start.release()
+    throw EngineError(.backend, "the system starts no more threads: error \(status)")
+  }
+  return made
+}
+
+private func runThread(_ context: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer? {
+  Unmanaged<ThreadStart>.fromOpaque(context).takeRetainedValue().body()
+  return nil
+}

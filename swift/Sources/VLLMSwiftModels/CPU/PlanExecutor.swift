@@ -1,0 +1,96 @@
+import CKernels
+import MLXArray
+import VLLMSwiftCore
+import VLLMSwiftFiles
+
+/// Runs a model on the CPU with our own kernels: its ops are recorded once, and a step is one MLX
+/// primitive that replays them.
+final class PlanExecutor: Executor {
+  private let stream: MLXStream
+  private let config: any ArchitectureConfig
+  private let decoder: any Decoder<PlanOps>
+  private let weights: PackedWeights
+  private let isa: ck_isa
+  private let maxRows: Int
+  private var cache: OpaquePointer?
+  private var plan: OpaquePointer?
+
+  /// - Parameter maxRows: rows of the largest step.
+  init(
+    _ config: any ArchitectureConfig, _ checkpoint: any Checkpoint, isa: ck_isa, maxRows: Int,
+    on stream: MLXStream
+  ) throws {
+    weights = PackedWeights(isa: isa)
+    decoder = try config.decoder(WeightLoader(checkpoint, into: weights))
+    (self.config, self.isa, self.maxRows, self.stream) = (config, isa, maxRows, stream)
+  }
+
+  deinit {
+    ck_plan_free(plan)
+    ck_kv_free(cache)
+  }
+
+  var weightBytes: Int { weights.byteCount }
+  var workspaceBytes: Int { plan.map { ck_plan_bytes($0) } ?? 0 }
+  var bytesPerBlock: Int { cacheBytes(blocks: 1) }
+
+  private func cacheBytes(blocks: Int) -> Int {
+    ck_kv_bytes(
+      Int32(config.numHiddenLayers), Int32(config.numKeyValueHeads), Int32(config.headDim),
+      Int32(clamping: blocks))
+  }
+
+  func allocateCache(blocks: Int) throws {
+    try checkMLX {
+      ck_kv_create(
+        Int32(config.numHiddenLayers), Int32(config.numKeyValueHeads), Int32(config.headDim),
+        Int32(clamping: blocks), &cache, $0)
+    }
+    try checkMLX { ck_plan_create(isa, Int32(maxRows), cache, &plan, $0) }
+    guard let plan else { throw EngineError(.internal, "no plan was made") }
+    try decoder.forward(PlanOps(plan: plan))
+  }
+
+  func issue(_ layout: BatchLayout, samples: [Scheduler.Sample], after previous: MLXArray?) throws
+    -> MLXArray
+  {
+    let logits = try logits(layout, after: previous)
+    let rows = samples.map(\.parameters)
+    let result =
+      rows.isEmpty
+      ? logits
+      : try stream.withHandle { stream in
+        try logits.withHandle { logits in
+          try MLXArray { ck_sample(stream, logits, rows, Int32(rows.count), $0, $1) }
+        }
+      }
+    try MLXArray.asyncEval([result])
+    return result
+  }
+
+  func logits(_ layout: BatchLayout, after previous: MLXArray?) throws -> MLXArray {
+    let tokens = layout.tokenCodes
+    let logitRows = layout.logitRows.map { Int32($0) }
+    return try layout.withSequences { sequences in
+      try tokens.withUnsafeBufferPointer { tokens in
+        try logitRows.withUnsafeBufferPointer { logitRows in
+          var step = ck_step(
+            row_count: Int32(tokens.count), sequence_count: Int32(sequences.count),
+            logit_count: Int32(logitRows.count), tokens: tokens.baseAddress,
+            sequences: sequences.baseAddress, logit_rows: logitRows.baseAddress, inputs: nil)
+          return try stepped(&step, after: previous)
+        }
+      }
+    }
+  }
+
+  private func stepped(_ step: inout ck_step, after previous: MLXArray?) throws -> MLXArray {
+    try stream.withHandle { stream in
+      func make(_ previous: cmlx_array?) throws -> MLXArray {
+        try MLXArray { ck_plan_step(plan, stream, &step, previous, $0, $1) }
+      }
+      guard let previous else { return try make(nil) }
+      return try previous.withHandle(make)
+    }
+  }
+}

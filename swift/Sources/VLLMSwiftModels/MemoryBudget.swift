@@ -1,0 +1,54 @@
+import VLLMSwiftCore
+import VLLMSwiftFiles
+
+#if canImport(Darwin)
+  import Darwin
+#else
+  import Glibc
+#endif
+
+/// Bounds what a model takes: weights, workspace, KV cache.
+struct MemoryBudget {
+  /// Nil: no bound of the caller's.
+  let bytes: Int?
+
+  /// Before any weight is read.
+  func checkWeights(of checkpoint: any Checkpoint) throws {
+    guard let bytes else { return }
+    let weights = try checkpoint.tensorNames.reduce(0) {
+      try $0 + (checkpoint.tensor($1)?.byteCount ?? 0)
+    }
+    guard weights <= bytes else {
+      throw tooSmall(needed: weights, what: "the weights alone take", in: bytes)
+    }
+  }
+
+  /// How many blocks of KV cache there is room for, once the weights are in memory. Without a bound:
+  /// four sequences of full length, if they take no more than half of what the machine has left.
+  func cacheBlocks(for executor: any Executor, maxModelLength: Int) throws -> Int {
+    let used = executor.weightBytes + executor.workspaceBytes
+    let sequence = BlockAllocator.blocks(for: maxModelLength)
+    guard let bytes else {
+      let left = max(0, Self.machineBytes - used) / 2
+      return max(1, min(4 * sequence, left / executor.bytesPerBlock))
+    }
+    let blocks = (bytes - used) / executor.bytesPerBlock
+    guard blocks >= 1 else {
+      throw tooSmall(
+        needed: used + executor.bytesPerBlock,
+        what: "the weights and a KV cache of \(kvBlockTokens) tokens take", in: bytes)
+    }
+    return min(blocks, 64 * sequence)
+  }
+
+  private func tooSmall(needed: Int, what: String, in bytes: Int) -> EngineError {
+    EngineError(
+      .memoryBudget,
+      "\(what) \(needed) bytes, and memory_budget is \(bytes): raise it, or use a smaller or a "
+        + "quantized model")
+  }
+
+  private static var machineBytes: Int {
+    sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
+  }
+}

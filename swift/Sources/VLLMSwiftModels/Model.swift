@@ -1,0 +1,149 @@
+import CKernels
+import MLXArray
+import VLLMSwiftCore
+import VLLMSwiftFiles
+
+/// How a model is to be loaded.
+public struct ModelOptions: Sendable {
+  /// The raw values are those of `vllm_swift.h`.
+  public enum Device: Int32, Sendable {
+    case auto = 0
+    case cpu = 1
+    case gpu = 2
+  }
+
+  /// Which implementation of the ops. The raw values are those of `vllm_swift.h`.
+  public enum Kernels: Int32, Sendable {
+    case auto = 0
+    case reference = 1
+    case avx2 = 2
+    case avx512VNNI = 3
+    case neon = 4
+  }
+
+  public var device = Device.auto
+  public var kernels = Kernels.auto
+  /// Nil: what the model was trained for.
+  public var maxModelLength: Int?
+  /// Bytes for weights, KV cache and workspace. Nil: no bound of ours.
+  public var memoryBudget: Int?
+
+  public init() {}
+}
+
+/// A loaded model: its executor, and what it can serve.
+public struct Model {
+  /// Rows of the largest step; longer prompts are computed in chunks.
+  public static let maxRows = 512
+
+  public let executor: any Executor
+  public let limits: RequestLimits
+  public let hiddenSize: Int
+  public let device: ModelOptions.Device
+  public let kernels: ModelOptions.Kernels
+  public let cacheBlocks: Int
+
+  /// - Throws: `unsupportedArchitecture`, `unsupportedQuantization`, `modelCorrupt`, `memoryBudget`,
+  ///   `deviceUnavailable`, `invalidArgument`, `backend`.
+  public init(
+    _ checkpoint: any Checkpoint, _ options: ModelOptions, on streams: Streams
+  ) throws {
+    let config = try Architecture.config(of: checkpoint)
+    try checkpoint.validate()
+    let budget = MemoryBudget(bytes: options.memoryBudget)
+    try budget.checkWeights(of: checkpoint)
+    let length = try Self.length(options, config, checkpoint)
+
+    device = try streams.resolve(options.device)
+    let stream = try streams.stream(device)
+    kernels = try Self.resolve(options.kernels, device, checkpoint)
+    if kernels == .reference {
+      executor = try ReferenceExecutor(config, checkpoint, on: stream)
+    } else {
+      executor = try PlanExecutor(
+        config, checkpoint, isa: kernels.isa, maxRows: Self.maxRows, on: stream)
+    }
+    cacheBlocks = try budget.cacheBlocks(for: executor, maxModelLength: length)
+    try executor.allocateCache(blocks: cacheBlocks)
+    hiddenSize = config.hiddenSize
+    limits = RequestLimits(
+      vocabularySize: config.vocabSize, maxModelLength: length,
+      cacheTokens: cacheBlocks * kvBlockTokens)
+  }
+
+  private static func length(
+    _ options: ModelOptions, _ config: any ArchitectureConfig, _ checkpoint: any Checkpoint
+  ) throws -> Int {
+    let trained = config.maxPositionEmbeddings
+    guard let length = options.maxModelLength else { return trained }
+    guard (2...trained).contains(length) else {
+      throw EngineError(
+        .invalidArgument,
+        "max_model_len is \(length), and must be from 2 to \(trained), the context that "
+          + "\(checkpoint.path) was trained for")
+    }
+    return length
+  }
+
+  private static func resolve(
+    _ kernels: ModelOptions.Kernels, _ device: ModelOptions.Device, _ checkpoint: any Checkpoint
+  ) throws -> ModelOptions.Kernels {
+    if kernels == .reference || device == .gpu {
+      guard kernels == .reference || kernels == .auto else {
+        throw EngineError(.invalidArgument, "the kernels '\(kernels)' do not run on a GPU")
+      }
+      return .reference
+    }
+    let best = ModelOptions.Kernels(rawValue: ck_isa_best())
+    let chosen = kernels == .auto ? best ?? .reference : kernels
+    guard chosen != .reference, chosen != .auto else { return .reference }
+    guard ck_isa_supported(chosen.isa) != 0 else {
+      throw EngineError(.deviceUnavailable, "this CPU does not run the kernels '\(chosen)'")
+    }
+    guard let tensor = try PackedWeights.unsupported(in: checkpoint, isa: chosen.isa) else {
+      return chosen
+    }
+    guard kernels == .auto else {
+      throw EngineError(
+        .unsupportedQuantization,
+        "the kernels '\(chosen)' have no path for '\(tensor.name)', \(tensor.format) "
+          + "\(tensor.shape); the reference has")
+    }
+    return .reference
+  }
+}
+
+extension ModelOptions.Kernels {
+  fileprivate var isa: ck_isa { ck_isa(rawValue: UInt32(bitPattern: rawValue)) }
+}
+
+/// MLX's streams of one thread, made at first use.
+public final class Streams {
+  private var cpu: MLXStream?
+  private var gpu: MLXStream?
+
+  public init() {}
+
+  func resolve(_ device: ModelOptions.Device) throws -> ModelOptions.Device {
+    switch device {
+    case .cpu: return .cpu
+    case .auto: return MLX.isGPUAvailable ? .gpu : .cpu
+    case .gpu:
+      guard MLX.isGPUAvailable else {
+        throw EngineError(
+          .deviceUnavailable,
+          "MLX finds no GPU; on Linux install the extra 'cuda13' in place of 'cpu', or choose "
+            + "device='cpu'")
+      }
+      return .gpu
+    }
+  }
+
+  public func stream(_ device: ModelOptions.Device) throws -> MLXStream {
+    let isGPU = device == .gpu
+    if let stream = isGPU ? gpu : cpu { return stream }
+    let stream = try MLXStream(gpu: isGPU)
+    if isGPU { gpu = stream } else { cpu = stream }
+    return stream
+  }
+}

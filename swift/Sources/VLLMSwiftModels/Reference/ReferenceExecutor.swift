@@ -1,0 +1,105 @@
+import CKernels
+import MLXArray
+import VLLMSwiftCore
+import VLLMSwiftFiles
+
+/// Runs a model op by op with stock MLX ops: on any device, and as the oracle of the others.
+final class ReferenceExecutor: Executor {
+  private let stream: MLXStream
+  private let decoder: any Decoder<ReferenceOps>
+  private let config: any ArchitectureConfig
+  private let cache: ReferenceCache
+
+  let weightBytes: Int
+  /// Intermediate results are MLX's to allocate, and gone after a step.
+  let workspaceBytes = 0
+
+  init(
+    _ config: any ArchitectureConfig, _ checkpoint: any Checkpoint, on stream: MLXStream
+  ) throws {
+    let weights = ReferenceWeights(stream: stream)
+    decoder = try config.decoder(WeightLoader(checkpoint, into: weights))
+    cache = ReferenceCache(config, stream: stream)
+    weightBytes = weights.byteCount
+    self.config = config
+    self.stream = stream
+  }
+
+  var bytesPerBlock: Int { cache.bytesPerBlock }
+
+  func allocateCache(blocks: Int) throws {
+    // Grows with use instead: MLX has no memory that costs nothing until it is written.
+  }
+
+  func issue(_ layout: BatchLayout, samples: [Scheduler.Sample], after previous: MLXArray?) throws
+    -> MLXArray
+  {
+    let logits = try logits(layout, after: previous)
+    guard !samples.isEmpty else {
+      try MLXArray.asyncEval(cache.arrays)
+      return cache.layers[0].keys
+    }
+    let rows = samples.map(\.parameters)
+    let tokens = try stream.withHandle { stream in
+      try logits.withHandle { logits in
+        try MLXArray { ck_ref_sample(stream, logits, rows, Int32(rows.count), $0, $1) }
+      }
+    }
+    try MLXArray.asyncEval([tokens] + cache.arrays)
+    return tokens
+  }
+
+  func logits(_ layout: BatchLayout, after previous: MLXArray?) throws -> MLXArray {
+    try cache.reserve(blocks: Int(layout.sequences.flatMap(\.blocks).max() ?? 0) + 1)
+    let codes = layout.tokenCodes
+    let tokens = try stream.withHandle { stream in
+      func make(_ previous: cmlx_array?) throws -> MLXArray {
+        try MLXArray { ck_ref_tokens(stream, codes, Int32(codes.count), previous, $0, $1) }
+      }
+      guard let previous else { return try make(nil) }
+      return try previous.withHandle(make)
+    }
+    return try decoder.forward(
+      ReferenceOps(layout: layout, tokens: tokens, cache: cache, stream: stream))
+  }
+}
+
+/// Keys and values of all layers, as arrays [blocks * kvBlockTokens, kvHeads, headDim]. Float32 on
+/// the CPU, where it is the oracle; float16 on a GPU.
+final class ReferenceCache {
+  private(set) var layers: [(keys: MLXArray, values: MLXArray)] = []
+  private let layerCount: Int
+  private let slotShape: [Int]
+  private let dtype: MLXArray.DType
+  private let stream: MLXStream
+  private var blocks = 0
+
+  init(_ config: any ArchitectureConfig, stream: MLXStream) {
+    layerCount = config.numHiddenLayers
+    slotShape = [config.numKeyValueHeads, config.headDim]
+    dtype = stream.isGPU ? .float16 : .float32
+    self.stream = stream
+  }
+
+  var arrays: [MLXArray] { layers.flatMap { [$0.keys, $0.values] } }
+
+  var bytesPerBlock: Int {
+    2 * layerCount * kvBlockTokens * slotShape.reduce(1, *) * (dtype == .float32 ? 4 : 2)
+  }
+
+  /// Makes room for `count` blocks at least, doubling, with the old contents in front.
+  func reserve(blocks count: Int) throws {
+    guard count > blocks else { return }
+    let grown = max(count, 2 * blocks)
+    layers = try (0..<layerCount).map { layer in
+      let old = layers.isEmpty ? nil : layers[layer]
+      return (try extended(old?.keys, by: grown - blocks), try extended(old?.values, by: grown - blocks))
+    }
+    blocks = grown
+  }
+
+  private func extended(_ old: MLXArray?, by blocks: Int) throws -> MLXArray {
+    let room = try MLXArray.zeros([blocks * kvBlockTokens] + slotShape, dtype: dtype, on: stream)
+    return try old?.appending(room, on: stream) ?? room
+  }
+}
