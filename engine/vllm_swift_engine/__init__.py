@@ -1,0 +1,37 @@
+"""A fast language model engine for Apple Silicon and Linux: MLX and Swift behind Python.
+
+>>> from vllm_swift_engine import Engine, SamplingParams
+>>> with Engine("HuggingFaceTB/SmolLM2-135M-Instruct") as engine:
+...     print(engine.generate("The sky is", SamplingParams(max_tokens=8)).text)
+"""
+
+from __future__ import annotations
+
+from .config import SamplingParams
+from .engine import Engine
+from .errors import VLLMSwiftError
+from .outputs import (
+    CompletionOutput,
+    EngineStats,
+    ModelInfo,
+    RequestOutput,
+    StreamChunk,
+    Timings,
+    Usage,
+)
+from .streams import AsyncTokenStream, TokenStream
+
+__all__ = [
+    "AsyncTokenStream",
+    "CompletionOutput",
+    "Engine",
+    "EngineStats",
+    "ModelInfo",
+    "RequestOutput",
+    "SamplingParams",
+    "StreamChunk",
+    "Timings",
+    "TokenStream",
+    "Usage",
+    "VLLMSwiftError",
+]

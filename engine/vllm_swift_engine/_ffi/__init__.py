@@ -1,0 +1,1 @@
+"""The C interface as seen from Python; no other package touches cffi."""

@@ -1,0 +1,94 @@
+"""From the pump thread to whoever waits: a thread or an asyncio task.
+
+A channel belongs to the requests of one submit call. The pump puts a batch of events, or an
+exception that ends all of them; the consumer takes everything that has arrived.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+FINISH_NONE, FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED, FINISH_ERROR = range(5)
+
+
+class Event(NamedTuple):
+    """``vsw_event`` with its tokens."""
+
+    request: int
+    sequence: int
+    tokens: list[int]
+    finish: int
+
+
+Batch = Sequence[Event] | BaseException
+
+
+class Channel(Protocol):
+    """Where the pump puts events. ``put`` is called from any thread and never blocks."""
+
+    def put(self, batch: Batch) -> None: ...
+
+
+class ThreadChannel:
+    """For a consumer that blocks its thread; ``KeyboardInterrupt`` gets through."""
+
+    def __init__(self) -> None:
+        # Reentrant by its contract: the collector may close a stream in the middle of a put.
+        self._batches: queue.SimpleQueue[Batch] = queue.SimpleQueue()
+
+    def put(self, batch: Batch) -> None:
+        self._batches.put(batch)
+
+    def get(self) -> Sequence[Event]:
+        """Waits for the next batch; raises what ended the requests."""
+        batch = self._batches.get()
+        if isinstance(batch, BaseException):
+            raise batch
+        return batch
+
+
+class TaskChannel:
+    """For an asyncio task: wakes its own loop, once for all that arrived since it last looked."""
+
+    def __init__(self) -> None:
+        import asyncio
+
+        self._loop = asyncio.get_running_loop()
+        self._batches: deque[Batch] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._wake_pending = False
+
+    def put(self, batch: Batch) -> None:
+        self._batches.append(batch)
+        if not self._wake_pending:
+            self._wake_pending = True
+            try:
+                self._loop.call_soon_threadsafe(self._wake)
+            except RuntimeError:
+                # The loop is closed: its task is gone and nobody will look again.
+                self._batches.clear()
+
+    def _wake(self) -> None:
+        # Lowered before the waiter looks, so a put from here on schedules another wake.
+        self._wake_pending = False
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def get(self) -> Sequence[Event]:
+        """Waits for the next batch; raises what ended the requests."""
+        while not self._batches:
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        batch = self._batches.popleft()
+        if isinstance(batch, BaseException):
+            raise batch
+        return batch

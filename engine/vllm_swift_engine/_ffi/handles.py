@@ -1,0 +1,102 @@
+"""Owners of native handles: an open model file and a loaded model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from vllm_swift_engine.errors import InvalidArgumentError
+from vllm_swift_engine.outputs import ModelInfo
+
+from .convert import DEVICES, KERNELS, ModelParams, check, int32_array, name_of, sized
+from .library import load
+from .runtime import Runtime
+
+
+class NativeFile:
+    """``vsw_model_file``: a model's headers, checked; its weights, mapped.
+
+    Raises:
+        ModelNotFoundError, ModelCorruptError, UnsupportedArchitectureError,
+        UnsupportedQuantizationError: the file cannot be used; the sentence says why.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._library = load()
+        ffi, lib = self._library
+        handle, error = ffi.new("vsw_model_file **"), ffi.new("vsw_error *")
+        name = os.fsencode(path)
+        if b"\0" in name:
+            raise InvalidArgumentError(f"A path has no NUL character: {path!r}.")
+        check(self._library, lib.vsw_model_file_open(name, handle, error), error)
+        self.handle: Any = handle[0]
+
+    def json(self, section: str) -> bytes:
+        """One section of the metadata, as UTF-8 JSON."""
+        ffi, lib = self._library
+        text, size, error = ffi.new("char **"), ffi.new("size_t *"), ffi.new("vsw_error *")
+        status = lib.vsw_model_file_json(self.handle, section.encode(), text, size, error)
+        check(self._library, status, error)
+        return bytes(ffi.buffer(text[0], size[0]))
+
+    def close(self) -> None:
+        """Unmaps the file. Harmless when done twice."""
+        handle, self.handle = self.handle, self._library.ffi.NULL
+        self._library.lib.vsw_model_file_close(handle)
+
+
+class NativeModel:
+    """``vsw_model``: weights in memory, ready for requests. Blocks while it loads."""
+
+    def __init__(self, runtime: Runtime, file: NativeFile, params: ModelParams) -> None:
+        runtime.require_usable()
+        self.runtime = runtime
+        ffi, lib = self._library = runtime.library
+        native = sized(self._library, "vsw_model_params")
+        for name, value in params._asdict().items():
+            setattr(native, name, value)
+        handle, error = ffi.new("vsw_model **"), ffi.new("vsw_error *")
+        status = lib.vsw_model_load(runtime.handle, file.handle, native, handle, error)
+        check(self._library, status, error)
+        self.handle: Any = handle[0]
+
+    def info(self, model: str, architecture: str) -> ModelInfo:
+        """What was loaded and where it runs."""
+        ffi, lib = self._library
+        info, error = sized(self._library, "vsw_model_info"), ffi.new("vsw_error *")
+        check(self._library, lib.vsw_model_get_info(self.handle, info, error), error)
+        return ModelInfo(
+            model=model,
+            architecture=architecture,
+            vocab_size=info.vocab_size,
+            max_model_len=info.max_model_len,
+            hidden_size=info.hidden_size,
+            device="gpu" if name_of(DEVICES, info.device) == "gpu" else "cpu",
+            kernels=name_of(KERNELS, info.kernels),
+            weight_bytes=info.weight_bytes,
+            kv_bytes=info.kv_bytes,
+            kv_block_tokens=info.kv_block_tokens,
+            kv_blocks=info.kv_blocks,
+        )
+
+    def logits(self, tokens: list[int], vocab_size: int) -> memoryview[float]:
+        """float32 [len(tokens), vocab_size]."""
+        self.runtime.require_usable()
+        ffi, lib = self._library
+        logits = memoryview(bytearray(4 * len(tokens) * vocab_size)).cast(
+            "f", (len(tokens), vocab_size)
+        )
+        ids = ffi.from_buffer("int32_t[]", int32_array(tokens))
+        floats = ffi.from_buffer("float[]", logits, require_writable=True)
+        error = ffi.new("vsw_error *")
+        status = lib.vsw_model_logits(self.handle, ids, len(ids), floats, len(floats), error)
+        check(self._library, status, error)
+        return logits
+
+    def destroy(self) -> None:
+        """Frees the model's memory; its requests end with EngineClosedError."""
+        if self.runtime.forked:
+            return
+        handle, self.handle = self.handle, self._library.ffi.NULL
+        self._library.lib.vsw_model_destroy(handle)

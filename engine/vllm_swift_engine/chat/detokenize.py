@@ -1,0 +1,102 @@
+"""Token ids to text, one at a time, never a broken character.
+
+``tokenizers.decoders.DecodeStream`` is not used: on runs of bytes that are no text, or of special
+tokens, its cost grows with the square of their length, with sentencepiece it raises, and what it
+holds back at the end is lost. Both kinds of decoder that language models have can instead be stated
+as *bytes of each token*, and then Python's incremental UTF-8 decoder does the rest.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from typing import TYPE_CHECKING
+
+from vllm_swift_engine.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    import tokenizers
+
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+_SENTENCEPIECE_STEPS = frozenset({"Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"})
+
+
+def _byte_of_character() -> dict[str, int]:
+    """GPT-2's alphabet: every byte as a printable character."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    table = {chr(byte): byte for byte in printable}
+    table.update({chr(0x100 + index): byte for index, byte in enumerate(others)})
+    return table
+
+
+class TokenBytes:
+    """The bytes that each token adds to a text; special tokens add none. Filled as it is used.
+
+    Raises:
+        UnsupportedError: the tokenizer's decoder is neither byte-level nor sentencepiece.
+    """
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._special = {
+            index for index, token in tokenizer.get_added_tokens_decoder().items() if token.special
+        }
+        steps = _decoder_steps(tokenizer)
+        if steps == {"ByteLevel"}:
+            self._alphabet: dict[str, int] | None = _byte_of_character()
+        elif steps and steps <= _SENTENCEPIECE_STEPS:
+            self._alphabet = None
+        else:
+            raise UnsupportedError(
+                f"The tokenizer's decoder ({', '.join(sorted(steps)) or 'none'}) is not supported "
+                "yet; byte-level and sentencepiece decoders are."
+            )
+        self._known: dict[int, bytes] = {}
+
+    def __getitem__(self, token: int) -> bytes:
+        known = self._known.get(token)
+        if known is None:
+            known = self._known[token] = self._bytes(token)
+        return known
+
+    def _bytes(self, token: int) -> bytes:
+        # An embedding may have more rows than the vocabulary has tokens.
+        text = None if token in self._special else self._tokenizer.id_to_token(token)
+        if text is None:
+            return b""
+        if self._alphabet is not None:
+            values = [self._alphabet.get(character) for character in text]
+            # Added tokens are spelled as they are.
+            return text.encode() if None in values else bytes(value or 0 for value in values)
+        if byte := _BYTE_TOKEN.fullmatch(text):
+            return bytes([int(byte[1], 16)])
+        return text.replace("\u2581", " ").encode()
+
+
+def _decoder_steps(tokenizer: tokenizers.Tokenizer) -> set[str]:
+    if tokenizer.decoder is None:
+        return set()
+    state = json.loads(tokenizer.decoder.__getstate__())
+    return {step["type"] for step in state.get("decoders", [state])}
+
+
+class Detokenizer:
+    """The text of one growing sequence that continues a prompt.
+
+    The concatenation of all ``push`` and the final ``flush`` is the text of all tokens. Bytes that
+    can never become a character are U+FFFD, as the Unicode standard recommends (3.9, table 3-8).
+    """
+
+    def __init__(self, token_bytes: TokenBytes) -> None:
+        self._bytes = token_bytes
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def push(self, token: int) -> str:
+        """The characters that this token completes."""
+        return self._utf8.decode(self._bytes[token])
+
+    def flush(self) -> str:
+        """What is left at the end: U+FFFD for an incomplete character, else nothing."""
+        return self._utf8.decode(b"", final=True)

@@ -1,0 +1,307 @@
+"""The engine: prompts in, text out."""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+import os
+import weakref
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Literal, overload
+
+from ._ffi.channel import TaskChannel, ThreadChannel
+from ._ffi.convert import Prompt, int32_array, model_params
+from .config import SamplingParams
+from .errors import (
+    EmptyPromptError,
+    InvalidArgumentError,
+    InvalidTokenError,
+    PromptTooLongError,
+)
+from .generation import Generation, arun, run
+from .models.resolve import resolve_model
+from .models.shared import lease_model
+from .outputs import EngineStats, ModelInfo, RequestOutput
+from .session import Session
+from .streams import AsyncTokenStream, TokenStream
+
+PromptLike = str | Sequence[int]
+Params = SamplingParams | None
+ParamsOrList = SamplingParams | Sequence[SamplingParams] | None
+
+
+class Engine:
+    """A language model in this process. Many threads and tasks may use one engine.
+
+    Engines of the same files and parameters share one native model. ``close`` is idempotent and
+    runs by itself when the engine is dropped and at interpreter exit.
+
+    Args:
+        model: a folder with config.json and safetensors, a .gguf file, or a Hugging Face Hub
+            repository ("owner/name", or "owner/name/file.gguf" for one file of it).
+        device: "auto", "cpu" or "gpu".
+        revision: branch, tag or commit of the Hub repository.
+        token: Hub token; None uses the one that is logged in.
+        cache_dir: where downloads are kept; None is huggingface_hub's folder.
+        local_files_only: never download.
+        max_model_len: tokens of prompt and output together; None is the model's own limit.
+        memory_budget: bytes for weights, KV cache and workspace; None sets no bound.
+        share: whether equal engines of this process may share the native model.
+
+    The environment variable VLLM_SWIFT_KERNELS (auto, reference, avx2, avx512_vnni, neon) forces
+    the kernels of models that are loaded from then on.
+
+    Raises:
+        ModelError: the model cannot be found, read or is of an unsupported kind.
+        MemoryBudgetError: it does not fit into ``memory_budget``.
+        DeviceUnavailableError: the device or the forced kernels are not on this machine.
+        LibraryError: the installation is broken; the sentence says what to install.
+        InvalidArgumentError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        device: Literal["auto", "cpu", "gpu"] = "auto",
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        max_model_len: int | None = None,
+        memory_budget: int | None = None,
+        share: bool = True,
+    ) -> None:
+        params = model_params(device, max_model_len, memory_budget)
+        path = resolve_model(
+            model,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+        )
+        name = os.fspath(model)
+        self._session = Session(lease_model(path, name, params, share))
+        self._finalizer = weakref.finalize(self, self._session.close)
+        self._tokenizer = self._session.model.tokenizer
+        self._info = dataclasses.replace(self._session.model.info, model=name)
+
+    # ------------------------------------------------------------------ generation
+
+    @overload
+    def generate(  # type: ignore[overload-overlap]  # a str is a sequence of str, and never meant so
+        self, prompt: PromptLike, sampling_params: Params = None
+    ) -> RequestOutput: ...
+
+    @overload
+    def generate(
+        self, prompt: Sequence[PromptLike], sampling_params: ParamsOrList = None
+    ) -> list[RequestOutput]: ...
+
+    def generate(
+        self, prompt: PromptLike | Sequence[PromptLike], sampling_params: ParamsOrList = None
+    ) -> RequestOutput | list[RequestOutput]:
+        """Continues a prompt, or each of a list of prompts, and waits for the result.
+
+        Args:
+            prompt: a text, token ids, or a list of these.
+            sampling_params: for all prompts, or one for each.
+
+        Raises:
+            CallerError: the prompt or a parameter cannot be served; the engine stays usable.
+            CapacityError: the request needs more memory than there is.
+            EngineClosedError: the engine is closed, or was while the request ran.
+        """
+        prompts, many = self._prompts(prompt, sampling_params)
+        outputs = run(Generation(self._session, prompts, ThreadChannel()))
+        return outputs if many else outputs[0]
+
+    def stream(self, prompt: PromptLike, sampling_params: Params = None) -> TokenStream:
+        """Continues a prompt; iterate over the result for text as it is generated.
+
+        Raises what :meth:`generate` raises, here or while iterating.
+        """
+        prompts = [self._prompt(prompt, sampling_params)]
+        return TokenStream(Generation(self._session, prompts, ThreadChannel()), self)
+
+    @overload
+    async def agenerate(  # type: ignore[overload-overlap]
+        self, prompt: PromptLike, sampling_params: Params = None
+    ) -> RequestOutput: ...
+
+    @overload
+    async def agenerate(
+        self, prompt: Sequence[PromptLike], sampling_params: ParamsOrList = None
+    ) -> list[RequestOutput]: ...
+
+    async def agenerate(
+        self, prompt: PromptLike | Sequence[PromptLike], sampling_params: ParamsOrList = None
+    ) -> RequestOutput | list[RequestOutput]:
+        """:meth:`generate` for asyncio, without threads. Cancelling the task cancels them."""
+        prompts, many = self._prompts(prompt, sampling_params)
+        outputs = await arun(Generation(self._session, prompts, TaskChannel()))
+        return outputs if many else outputs[0]
+
+    def astream(self, prompt: PromptLike, sampling_params: Params = None) -> AsyncTokenStream:
+        """:meth:`stream` for asyncio: an async iterator with ``aclose``. Needs a running loop."""
+        prompts = [self._prompt(prompt, sampling_params)]
+        return AsyncTokenStream(Generation(self._session, prompts, TaskChannel()), self)
+
+    # ------------------------------------------------------------------ text and tokens
+
+    def tokenize(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        """Token ids of a text, with the model's begin and end tokens where it wants them."""
+        return self._tokenizer.encode(text, add_special_tokens)
+
+    def detokenize(self, token_ids: Sequence[int]) -> str:
+        """The text of token ids, without special tokens."""
+        ids = self._token_ids(token_ids)
+        return self._tokenizer.decode(ids)
+
+    def render_chat_template(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool = True,
+        **kwargs: Any,
+    ) -> str:
+        """The prompt for a conversation, by the model's own template.
+
+        Args:
+            messages: ``{"role": ..., "content": ...}``, oldest first.
+            add_generation_prompt: end with the start of the assistant's turn.
+            kwargs: ``tools``, ``documents`` and what else the template reads.
+
+        Raises:
+            UnsupportedError: the model has no chat template.
+            InvalidArgumentError: the template refuses the messages; its own words.
+        """
+        return self._session.model.template.render(
+            messages, add_generation_prompt=add_generation_prompt, **kwargs
+        )
+
+    def apply_chat_template(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool = True,
+        **kwargs: Any,
+    ) -> list[int]:
+        """:meth:`render_chat_template`, tokenized."""
+        text = self.render_chat_template(
+            messages, add_generation_prompt=add_generation_prompt, **kwargs
+        )
+        # The template writes the special tokens itself.
+        return self.tokenize(text, add_special_tokens=False)
+
+    def logits(self, token_ids: Sequence[int]) -> memoryview[float]:
+        """Logits at every position: float32 [len(token_ids), vocab_size].
+
+        Row i predicts token i + 1. Blocks; runs between the steps of requests.
+        """
+        self._session.require_open()
+        ids = self._token_ids(token_ids)
+        self._require_fits(ids, room=0)
+        return self._session.model.native.logits(ids, self._info.vocab_size)
+
+    # ------------------------------------------------------------------ state
+
+    @property
+    def info(self) -> ModelInfo:
+        """The loaded model."""
+        return self._info
+
+    def stats(self) -> EngineStats:
+        """Counters of the process's runtime, over all its models."""
+        self._session.require_open()
+        return self._session.runtime.stats()
+
+    def close(self) -> None:
+        """Ends this engine's requests with EngineClosedError and gives its memory back."""
+        self._session.close()
+        self._finalizer.detach()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------ checks
+
+    def _prompts(
+        self, prompt: PromptLike | Sequence[PromptLike], params: ParamsOrList
+    ) -> tuple[list[Prompt], bool]:
+        """What to submit, and whether the caller gave a list of prompts."""
+        given: Any = prompt
+        if isinstance(given, str) or not _is_list(given) or not len(given) or _is_token(given[0]):
+            return [self._prompt(given, params)], False
+        if params is None or isinstance(params, SamplingParams):
+            params = [params or SamplingParams()] * len(given)
+        if len(params) != len(given):
+            raise InvalidArgumentError(
+                f"There are {len(given)} prompts but {len(params)} sampling_params."
+            )
+        return [self._prompt(one, its) for one, its in zip(given, params, strict=True)], True
+
+    def _prompt(self, prompt: Any, params: Any) -> Prompt:
+        params = SamplingParams() if params is None else params
+        if not isinstance(params, SamplingParams):
+            raise InvalidArgumentError(f"sampling_params must be SamplingParams, not {params!r}.")
+        if not isinstance(prompt, str) and not _is_list(prompt):
+            raise InvalidArgumentError(f"A prompt is a str or token ids, not {prompt!r}.")
+        if len(prompt) == 0:
+            raise EmptyPromptError("The prompt is empty; give at least one token.")
+        ids = self.tokenize(prompt) if isinstance(prompt, str) else self._token_ids(prompt)
+        if not ids:
+            raise EmptyPromptError(f"The prompt {prompt!r} has no tokens.")
+        self._require_fits(ids, room=1)
+        stops = self._vocabulary_only(params.stop_token_ids or ())
+        own = [token for token in self._tokenizer.stop_token_ids if token < self._info.vocab_size]
+        left = self._info.max_model_len - len(ids)
+        return Prompt(
+            ids,
+            params,
+            left if params.max_tokens is None else params.max_tokens,
+            [*dict.fromkeys((*own, *stops))],
+        )
+
+    def _token_ids(self, tokens: Sequence[int]) -> list[int]:
+        return self._vocabulary_only(int32_array(tokens))
+
+    def _vocabulary_only(self, tokens: Sequence[int]) -> list[int]:
+        size = self._info.vocab_size
+        for token in tokens:
+            if not 0 <= token < size:
+                raise InvalidTokenError(
+                    f"Token id {token} is outside the vocabulary of {size} tokens."
+                )
+        return list(tokens)
+
+    def _require_fits(self, ids: Sequence[int], room: int) -> None:
+        limit = self._info.max_model_len
+        if len(ids) + room > limit:
+            raise PromptTooLongError(
+                f"The prompt has {len(ids)} tokens and the context holds {limit}"
+                f"{', output included' if room else ''}. Shorten the prompt"
+                ", or open the engine with a larger max_model_len if the model allows it."
+            )
+
+
+def _is_list(value: object) -> bool:
+    """Whether a value can be token ids or prompts: a list, a tuple, an array."""
+    return hasattr(value, "__getitem__") and not isinstance(value, (str, bytes, Mapping))
+
+
+def _is_token(value: Any) -> bool:
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return True

@@ -1,0 +1,175 @@
+"""Requests from submission to result; the same for threads and for asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
+
+from ._ffi.channel import (
+    FINISH_CANCELLED,
+    FINISH_ERROR,
+    FINISH_LENGTH,
+    FINISH_NONE,
+    FINISH_STOP,
+    Batch,
+    Event,
+    TaskChannel,
+    ThreadChannel,
+)
+from ._ffi.convert import Prompt
+from ._ffi.runtime import RequestInfo
+from .chat.completion import Completion
+from .errors import RequestCancelledError
+from .outputs import FinishReason, RequestOutput, StreamChunk, Timings, Usage
+from .session import Session
+
+_REASONS: dict[int, FinishReason] = {
+    FINISH_STOP: "stop",
+    FINISH_LENGTH: "length",
+    FINISH_CANCELLED: "cancelled",
+}
+
+
+class _AnyChannel(Protocol):
+    def put(self, batch: Batch) -> None: ...
+
+
+ChannelT = TypeVar("ChannelT", bound=_AnyChannel)
+
+
+class _Request:
+    def __init__(self, session: Session, prompt: Prompt) -> None:
+        self.prompt = prompt
+        self.info: RequestInfo | None = None
+        self.completions = [
+            Completion(index, session.model.tokenizer.token_bytes, prompt.sampling.stop_strings)
+            for index in range(prompt.sampling.n)
+        ]
+
+    def done(self) -> bool:
+        return all(completion.finish_reason for completion in self.completions)
+
+    def usage(self) -> Usage:
+        prompt = len(self.prompt.tokens)
+        completion = sum(len(completion.token_ids) for completion in self.completions)
+        cached = self.info.cached_tokens if self.info else 0
+        return Usage(prompt, completion, prompt + completion, cached)
+
+    def timings(self) -> Timings:
+        info = self.info or RequestInfo(0, 0, 0, 0.0, 0.0, 0.0)
+        after_first = info.output_tokens - 1
+        return Timings(
+            queue_s=info.queue_s,
+            prefill_s=info.prefill_s,
+            decode_s=info.decode_s,
+            time_to_first_token_s=info.queue_s + info.prefill_s,
+            tokens_per_second=(
+                after_first / info.decode_s if after_first > 0 and info.decode_s > 0 else 0.0
+            ),
+        )
+
+
+class Generation(Generic[ChannelT]):
+    """The requests of one call. Dropping it cancels those that still run."""
+
+    def __init__(self, session: Session, prompts: Sequence[Prompt], channel: ChannelT) -> None:
+        self.channel = channel
+        self.closed = False
+        self._session = session
+        self._running = 0
+        self._requests: dict[int, _Request] = {}
+        requests = [_Request(session, prompt) for prompt in prompts]
+        names = session.submit(prompts, channel)
+        self._requests = dict(zip(names, requests, strict=True))
+        self._running = len(requests)
+
+    @property
+    def prompt_token_ids(self) -> list[int]:
+        """The first request's prompt."""
+        return list(next(iter(self._requests.values())).prompt.tokens)
+
+    @property
+    def done(self) -> bool:
+        """Whether every request has ended."""
+        return self._running == 0
+
+    def feed(self, events: Sequence[Event]) -> None:
+        """Takes events in.
+
+        Raises:
+            VLLMSwiftError: a request failed; its own error.
+        """
+        for event in events:
+            request = self._requests[event.request]
+            if request.done():
+                continue
+            completion = request.completions[event.sequence]
+            completion.push(event.tokens)
+            if event.finish == FINISH_ERROR:
+                raise self._session.runtime.request_error(event.request)
+            if event.finish != FINISH_NONE:
+                completion.finish(_REASONS[event.finish])
+            if request.done():
+                request.info = self._session.runtime.request_info(event.request)
+                self._session.release((event.request,))
+                self._running -= 1
+
+    def outputs(self) -> list[RequestOutput]:
+        """The results, in the order of the prompts. All requests must have ended."""
+        return [
+            RequestOutput(
+                name,
+                list(request.prompt.tokens),
+                [completion.output() for completion in request.completions],
+                request.usage(),
+                request.timings(),
+            )
+            for name, request in self._requests.items()
+        ]
+
+    def take(self) -> StreamChunk | None:
+        """What is new of a single request since the last call; None while there is nothing."""
+        (request,) = self._requests.values()
+        completion = request.completions[0]
+        text, tokens = completion.take()
+        if completion.finish_reason is None:
+            return StreamChunk(completion.index, text, tokens) if text else None
+        return StreamChunk(
+            completion.index,
+            text,
+            tokens,
+            completion.finish_reason,
+            completion.stop_reason,
+            request.usage(),
+            request.timings(),
+        )
+
+    def close(self) -> None:
+        """Cancels what still runs, also from another thread. Harmless when done twice."""
+        self.closed = True
+        if not self.done:
+            self._session.release(self._requests)
+            self.channel.put(RequestCancelledError("The request was cancelled."))
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def run(generation: Generation[ThreadChannel]) -> list[RequestOutput]:
+    """Waits for all results; an exception on the way, KeyboardInterrupt too, cancels them."""
+    try:
+        while not generation.done:
+            generation.feed(generation.channel.get())
+        return generation.outputs()
+    finally:
+        generation.close()
+
+
+async def arun(generation: Generation[TaskChannel]) -> list[RequestOutput]:
+    """The same for a task; cancelling the task cancels the requests."""
+    try:
+        while not generation.done:
+            generation.feed(await generation.channel.get())
+        return generation.outputs()
+    finally:
+        generation.close()

@@ -1,0 +1,1 @@
+"""Model folders and files: where they are, their metadata, tokenizer and chat template."""

@@ -1,0 +1,105 @@
+"""Loaded models, one of a kind for all engines of a process that ask for the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import threading
+from collections.abc import Hashable
+from pathlib import Path
+
+from vllm_swift_engine._ffi.convert import ModelParams
+from vllm_swift_engine._ffi.handles import NativeModel
+from vllm_swift_engine._ffi.runtime import runtime
+from vllm_swift_engine.outputs import ModelInfo
+
+from .file import ModelFile, model_identity
+from .template import ChatTemplate, load_template
+from .tokenizer import Tokenizer, load_tokenizer
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedModel:
+    """Everything an engine needs of a model."""
+
+    native: NativeModel
+    info: ModelInfo
+    tokenizer: Tokenizer
+    template: ChatTemplate
+
+
+class _Entry:
+    def __init__(self) -> None:
+        self.users = 0
+        self.loading = threading.Lock()
+        self.model: LoadedModel | None = None
+
+
+class Lease:
+    """One engine's share in a loaded model. The last one to return it frees the model."""
+
+    def __init__(self, key: Hashable, model: LoadedModel) -> None:
+        self.model = model
+        self._key = key
+        self._lock = threading.RLock()
+        self._returned = False
+
+    def release(self) -> None:
+        """Gives the share back. Harmless when done twice."""
+        if self.model.native.runtime.forked:
+            return
+        with self._lock:
+            if self._returned:
+                return
+            self._returned = True
+        _leave(self._key)
+
+
+# Reentrant: the collector may close an engine while this thread holds it.
+_lock = threading.RLock()
+_entries: dict[Hashable, _Entry] = {}
+_unshared = itertools.count()
+
+
+def lease_model(path: Path, name: str, params: ModelParams, share: bool) -> Lease:
+    """A share in the model at ``path``, which is loaded unless an equal one is there.
+
+    Models are equal when their files (path, size, time of change) and ``params`` are.
+    """
+    runtime()  # Before any lock: a forked child may have copied them locked.
+    key: Hashable = (model_identity(path), params, None if share else next(_unshared))
+    with _lock:
+        entry = _entries.setdefault(key, _Entry())
+        entry.users += 1
+    try:
+        with entry.loading:
+            if entry.model is None:
+                entry.model = _load(path, name, params)
+            return Lease(key, entry.model)
+    except BaseException:
+        _leave(key)
+        raise
+
+
+def _leave(key: Hashable) -> None:
+    with _lock:
+        entry = _entries[key]
+        entry.users -= 1
+        if entry.users:
+            return
+        del _entries[key]
+    if entry.model is not None:
+        entry.model.native.destroy()
+
+
+def _load(path: Path, name: str, params: ModelParams) -> LoadedModel:
+    with ModelFile(path) as file:
+        tokenizer = load_tokenizer(file)
+        template = load_template(path, tokenizer.config)
+        native = NativeModel(runtime(), file.native, params)
+        try:
+            info = native.info(name, str(file.config.get("model_type", "")))
+        except BaseException:
+            native.destroy()
+            raise
+    return LoadedModel(native, info, tokenizer, template)

@@ -1,0 +1,120 @@
+"""What the engine returns. Names follow vLLM's outputs."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts of a request."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    #: Prompt tokens that came from the prefix cache and were not computed again.
+    cached_tokens: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Timings:
+    """Where a request's time went, in seconds, as the engine's own thread measured it."""
+
+    #: From submission to the first prefill step.
+    queue_s: float
+    #: From there to the first token.
+    prefill_s: float
+    #: From there to the last token.
+    decode_s: float
+    #: From submission to the first token.
+    time_to_first_token_s: float
+    #: Tokens after the first, over ``decode_s``; 0 when there was only one.
+    tokens_per_second: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CompletionOutput:
+    """One generated sequence."""
+
+    index: int
+    text: str
+    #: Without the stop token; with a stop string, up to the token that completed it.
+    token_ids: list[int]
+    finish_reason: FinishReason
+    #: The stop string that ended the text; None for a stop token and for other reasons.
+    stop_reason: int | str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RequestOutput:
+    """A finished request."""
+
+    request_id: int
+    prompt_token_ids: list[int]
+    outputs: list[CompletionOutput]
+    usage: Usage
+    timings: Timings
+
+    @property
+    def text(self) -> str:
+        """The first output's text."""
+        return self.outputs[0].text
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StreamChunk:
+    """New text of one sequence. The last chunk has the finish reason, usage and timings.
+
+    The chunks' texts, joined, are the output's text, and so are their token ids. A token is
+    reported with the chunk in which its text becomes visible.
+    """
+
+    index: int
+    text: str
+    token_ids: list[int]
+    finish_reason: FinishReason | None = None
+    stop_reason: int | str | None = None
+    usage: Usage | None = None
+    timings: Timings | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A loaded model."""
+
+    #: What the caller named: a folder, a file or a Hub repository.
+    model: str
+    #: ``model_type`` of the model's config.
+    architecture: str
+    vocab_size: int
+    #: Tokens, prompt and output together.
+    max_model_len: int
+    hidden_size: int
+    device: Literal["cpu", "gpu"]
+    #: The instruction set of the kernels that run, or "reference".
+    kernels: str
+    weight_bytes: int
+    #: The KV cache when full.
+    kv_bytes: int
+    kv_block_tokens: int
+    kv_blocks: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EngineStats:
+    """Counters of the process's runtime, over all its models."""
+
+    models: int
+    running: int
+    waiting: int
+    #: Computed since the start, of all requests.
+    prompt_tokens: int
+    output_tokens: int
+    #: Forward passes.
+    steps: int
+    kv_blocks: int
+    kv_blocks_used: int
+    mlx_active_bytes: int

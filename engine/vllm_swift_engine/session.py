@@ -1,0 +1,64 @@
+"""One engine's requests on one loaded model, and its orderly end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+
+from ._ffi.channel import Channel
+from ._ffi.convert import Prompt
+from .errors import EngineClosedError
+from .models.shared import Lease
+
+
+class Session:
+    """What an engine owns. It knows nothing of the engine, so the engine can be collected.
+
+    Locks are reentrant: the collector may drop a stream while this thread holds them.
+    """
+
+    def __init__(self, lease: Lease) -> None:
+        self.model = lease.model
+        self.runtime = lease.model.native.runtime
+        self._lease = lease
+        self._lock = threading.RLock()
+        self._channels: dict[int, Channel] = {}
+        self._closed = False
+
+    def require_open(self) -> None:
+        """Raises ForkedProcessError in a forked child, EngineClosedError once closed."""
+        self.runtime.require_usable()
+        if self._closed:
+            raise EngineClosedError("The engine is closed. Open a new Engine.")
+
+    def submit(self, prompts: Sequence[Prompt], channel: Channel) -> list[int]:
+        """Queues all or none; returns the requests' names."""
+        self.require_open()
+        with self._lock:
+            self.require_open()
+            requests = self.runtime.submit(self.model.native.handle, prompts, channel)
+            self._channels.update(dict.fromkeys(requests, channel))
+            return requests
+
+    def release(self, requests: Iterable[int]) -> None:
+        """Forgets requests, cancelling those that run. Harmless when done twice."""
+        if self.runtime.forked:
+            return
+        for request in requests:
+            with self._lock:
+                self._channels.pop(request, None)
+            self.runtime.release(request)
+
+    def close(self) -> None:
+        """Ends this engine's requests with EngineClosedError and gives the model back."""
+        if self.runtime.forked:
+            return
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            channels, self._channels = self._channels, {}
+        for request, channel in channels.items():
+            self.runtime.release(request)
+            channel.put(EngineClosedError("The engine was closed while the request ran."))
+        self._lease.release()
