@@ -47,11 +47,9 @@ public func openCheckpoint(_ path: String) throws -> any Checkpoint {
 extension Checkpoint {
   /// Gives the tensor's pages back to the system once it was repacked; it stays readable.
   public func release(_ tensor: CheckpointTensor) {
-    for file in tensor.owners {
-      for part in [tensor.data, tensor.scales, tensor.biases] {
-        if let part { file.release(part) }
-      }
-    }
+    tensor.owner.release(tensor.data)
+    if let scales = tensor.scales { tensor.scalesOwner?.release(scales) }
+    if let biases = tensor.biases { tensor.biasesOwner?.release(biases) }
   }
 }
 

@@ -36,8 +36,11 @@ public struct CheckpointTensor: @unchecked Sendable {
   /// Where the file keeps the rows in another order than the model: row i of the model is row
   /// `rowOrder[i]` of the file.
   public let rowOrder: [Int32]?
-  /// Keep the pointers valid.
-  let owners: [MappedFile]
+  /// Keeps `data` valid.
+  public let owner: MappedFile
+  /// Keeps `scales` and `biases` valid, which may lie in another shard than `data`.
+  let scalesOwner: MappedFile?
+  let biasesOwner: MappedFile?
 
   public var rows: Int { shape.first ?? 1 }
   public var columns: Int { shape.dropFirst().reduce(1, *) }

@@ -40,7 +40,8 @@ final class GGUFCheckpoint: Checkpoint, @unchecked Sendable {
     }
     return CheckpointTensor(
       name: name, shape: tensor.shape, format: format, data: tensor.data, scales: nil, biases: nil,
-      scaleType: nil, rowOrder: try architecture.rowOrder(tensor, config), owners: [file.map])
+      scaleType: nil, rowOrder: try architecture.rowOrder(tensor, config), owner: file.map,
+      scalesOwner: nil, biasesOwner: nil)
   }
 
   func validate() throws {

@@ -70,7 +70,8 @@ final class SafetensorsFolder: Checkpoint, @unchecked Sendable {
   {
     CheckpointTensor(
       name: tensor.name, shape: tensor.shape, format: format, data: tensor.data, scales: nil,
-      biases: nil, scaleType: nil, rowOrder: nil, owners: [tensor.map])
+      biases: nil, scaleType: nil, rowOrder: nil, owner: tensor.map,
+      scalesOwner: nil, biasesOwner: nil)
   }
 }
 
@@ -121,7 +122,8 @@ extension SafetensorsFolder {
     return CheckpointTensor(
       name: codes.name, shape: rows + [columns],
       format: .affine(bits: bits, groupSize: groupSize), data: codes.data, scales: scales.data,
-      biases: biases.data, scaleType: scaleType, rowOrder: nil, owners: [codes.map, scales.map])
+      biases: biases.data, scaleType: scaleType, rowOrder: nil, owner: codes.map,
+      scalesOwner: scales.map, biasesOwner: biases.map)
   }
 
   private func part(_ name: String, shape: [Int]) throws -> SafetensorsFile.Tensor {
