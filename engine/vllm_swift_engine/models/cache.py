@@ -6,15 +6,9 @@ written aside and moved into place; one that fails its checksum is as good as no
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import os
-import shutil
 import sys
-import tempfile
 from pathlib import Path
-
-logger = logging.getLogger(__name__)
 
 CACHE_VARIABLE = "VLLM_SWIFT_CACHE"
 _CHECKSUM = "checksum"
@@ -42,6 +36,10 @@ def read_entry(entry: Path, names: tuple[str, ...]) -> dict[str, bytes] | None:
 
 def write_entry(entry: Path, files: dict[str, bytes]) -> None:
     """Puts an entry in place of whatever is there. A cache that cannot be written is logged."""
+    import logging
+    import shutil
+    import tempfile
+
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=entry.parent))
@@ -53,10 +51,14 @@ def write_entry(entry: Path, files: dict[str, bytes]) -> None:
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
     except OSError as error:
-        logger.warning("The converted tokenizer cannot be kept in %s: %s", entry.parent, error)
+        logging.getLogger(__name__).warning(
+            "The converted tokenizer cannot be kept in %s: %s", entry.parent, error
+        )
 
 
 def _move(fresh: Path, entry: Path) -> None:
+    import shutil
+
     try:
         fresh.rename(entry)
     except OSError:
@@ -67,6 +69,8 @@ def _move(fresh: Path, entry: Path) -> None:
 
 
 def _digest(files: dict[str, bytes]) -> str:
+    import hashlib
+
     digest = hashlib.sha256()
     for name in sorted(files):
         digest.update(f"{name} {len(files[name])}\n".encode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,6 +94,8 @@ def _load_folder(file: ModelFile) -> Tokenizer:
 
 
 def _load_gguf(file: ModelFile) -> Tokenizer:
+    import hashlib
+
     identity = (*FileIdentity.of(file.path), CONVERTER_VERSION)
     key = hashlib.sha256(repr(identity).encode()).hexdigest()[:32]
     entry = cache_folder() / "tokenizers" / key
