@@ -9,7 +9,7 @@
 namespace ck {
 
 /// Token ids of a step must lie in 0 ..< rows of the table.
-std::unique_ptr<Node> make_embed(const ck_matrix &table, RowBuffer out);
+std::unique_ptr<Node> make_embed(const ck_matrix& table, RowBuffer out);
 
 }  // namespace ck
 

@@ -12,8 +12,8 @@ namespace ck {
 
 /// gate_up: [rows, 2 * columns], gate first. residual: may be null, and may be `out` itself.
 std::unique_ptr<Node> make_gated_linear(RowBuffer gate_up, ck_activation activation,
-                                        const ck_matrix &matrix, const RowBuffer *residual,
-                                        RowBuffer out, int max_rows, Scratch &scratch);
+                                        const ck_matrix& matrix, const RowBuffer* residual,
+                                        RowBuffer out, int max_rows, Scratch& scratch);
 
 }  // namespace ck
 

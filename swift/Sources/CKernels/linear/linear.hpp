@@ -19,8 +19,8 @@
 namespace ck {
 
 /// residual: may be null, and may be `out` itself. The scratch is the plan's.
-std::unique_ptr<Node> make_linear(RowBuffer x, const ck_matrix &matrix, const RowBuffer *residual,
-                                  RowBuffer out, int max_rows, Scratch &scratch);
+std::unique_ptr<Node> make_linear(RowBuffer x, const ck_matrix& matrix, const RowBuffer* residual,
+                                  RowBuffer out, int max_rows, Scratch& scratch);
 
 }  // namespace ck
 

@@ -10,8 +10,8 @@
 namespace ck {
 
 /// weight: [columns], copied; null: no norm.
-std::unique_ptr<Node> make_logits(RowBuffer x, const float *weight, float epsilon,
-                                  const ck_matrix &matrix, int max_rows, Scratch &scratch);
+std::unique_ptr<Node> make_logits(RowBuffer x, const float* weight, float epsilon,
+                                  const ck_matrix& matrix, int max_rows, Scratch& scratch);
 
 }  // namespace ck
 

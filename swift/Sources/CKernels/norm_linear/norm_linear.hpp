@@ -10,9 +10,9 @@
 namespace ck {
 
 /// weight: [columns], copied; null: no norm.
-std::unique_ptr<Node> make_norm_linear(RowBuffer x, const float *weight, float epsilon,
-                                       const ck_matrix &matrix, RowBuffer out, int max_rows,
-                                       Scratch &scratch);
+std::unique_ptr<Node> make_norm_linear(RowBuffer x, const float* weight, float epsilon,
+                                       const ck_matrix& matrix, RowBuffer out, int max_rows,
+                                       Scratch& scratch);
 
 }  // namespace ck
 

@@ -1,0 +1,104 @@
+#include "embed.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "../linear/half.hpp"
+#include "../linear/matrix.hpp"
+
+namespace ck {
+namespace {
+
+constexpr int kRowsAPiece = 4;
+
+float load_scale(const uint8_t* at, ScaleType type) {
+  if (type == ScaleType::f32) {
+    float value;
+    std::memcpy(&value, at, sizeof value);
+    return value;
+  }
+  uint16_t bits;
+  std::memcpy(&bits, at, sizeof bits);
+  return type == ScaleType::f16 ? float_from_half(bits) : float_from_bfloat16(bits);
+}
+
+ScaleType element_type(Layout layout) {
+  return layout == Layout::f16    ? ScaleType::f16
+         : layout == Layout::bf16 ? ScaleType::bf16
+                                  : ScaleType::f32;
+}
+
+/// Quantized values of a group of one lane.
+void load_group(Layout layout, const uint8_t* lane, uint8_t (&q)[kGroupColumns]) {
+  if (layout == Layout::u8 || layout == Layout::s8) {
+    for (int j = 0; j < 8; j++) std::memcpy(q + 4 * j, lane + 64 * j, 4);
+    return;
+  }
+  for (int i = 0; i < 16; i++) {
+    uint8_t packed = lane[64 * (i / 4) + i % 4];
+    q[i] = packed & 15;
+    q[16 + i] = packed >> 4;
+  }
+}
+
+void unpack_quantized(const PanelFormat& format, const uint8_t* panel, int lane, int columns,
+                      float* out) {
+  const int zero = format.layout == Layout::s4 ? 8 : format.layout == Layout::s8 ? 128 : 0;
+  const size_t scale_bytes = format.scale_bytes();
+  const uint8_t* values = panel + format.values_offset(columns) + 4 * lane;
+  for (int g = 0; g < columns / kGroupColumns; g++, out += kGroupColumns) {
+    const uint8_t* at = panel + g / format.groups_per_scale * format.scale_stride();
+    float scale = load_scale(at + lane * scale_bytes, format.scale_type);
+    float bias = 0;
+    if (has_bias(format.layout)) {
+      bias = load_scale(at + (kPanelRows + lane) * scale_bytes, format.scale_type);
+    }
+    uint8_t q[kGroupColumns];
+    load_group(format.layout, values + g * format.group_bytes(), q);
+    for (int k = 0; k < kGroupColumns; k++) out[k] = scale * static_cast<float>(q[k] - zero) + bias;
+  }
+}
+
+void unpack_row(const ck_matrix& table, int row, float* out) {
+  const Section* section = table.sections.data();
+  while (row >= section->first_row + section->rows) section++;
+  row -= section->first_row;
+  const PanelFormat& format = section->format;
+  const uint8_t* panel = section->panels + row / kPanelRows * format.panel_bytes(table.columns);
+  const int lane = row % kPanelRows;
+  if (!is_float(format.layout)) {
+    unpack_quantized(format, panel, lane, table.columns, out);
+    return;
+  }
+  const ScaleType type = element_type(format.layout);
+  const size_t element = type == ScaleType::f32 ? 4 : 2;
+  for (int k = 0; k < table.columns; k++) {
+    out[k] = load_scale(panel + (k * kPanelRows + lane) * element, type);
+  }
+}
+
+class Embed final : public Node {
+ public:
+  Embed(const ck_matrix& table, RowBuffer out) : table_(table), out_(out) {}
+
+  void run(Worker& worker, const Step& step) override {
+    worker.for_each((step.rows + kRowsAPiece - 1) / kRowsAPiece, [&](int piece) {
+      int last = std::min((piece + 1) * kRowsAPiece, step.rows);
+      for (int row = piece * kRowsAPiece; row < last; row++) {
+        unpack_row(table_, step.tokens[row], out_.data + static_cast<size_t>(row) * out_.columns);
+      }
+    });
+  }
+
+ private:
+  const ck_matrix& table_;
+  RowBuffer out_;
+};
+
+}  // namespace
+
+std::unique_ptr<Node> make_embed(const ck_matrix& table, RowBuffer out) {
+  return std::make_unique<Embed>(table, out);
+}
+
+}  // namespace ck

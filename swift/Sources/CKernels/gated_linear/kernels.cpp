@@ -1,0 +1,21 @@
+#include "kernels.hpp"
+
+namespace ck {
+
+#if defined(__x86_64__)
+void silu_gate_avx512(const float*, const float*, int, float*);
+#endif
+
+Gate gate_kernel(ck_isa isa, ck_activation activation) {
+  if (!ck_isa_supported(isa) || activation != CK_SILU) return nullptr;
+  switch (isa) {
+#if defined(__x86_64__)
+    case CK_ISA_AVX512_VNNI:
+      return silu_gate_avx512;
+#endif
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace ck

@@ -1,0 +1,198 @@
+// linear for AVX-512 with VNNI: 16 outputs are the lanes of one register, so nothing is summed
+// across lanes; an activation is broadcast from memory as the operand of vpdpbusd.
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include "kernels.hpp"
+
+#pragma clang attribute push(                                                               \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"))), \
+    apply_to = function)
+
+namespace ck {
+namespace {
+
+constexpr int kRowBlock = 8;
+constexpr int kPrefetchBytes = 2048;  // how far ahead of a panel's own reads
+
+__m512 load_scales(const uint8_t* p, ScaleType type) {
+  switch (type) {
+    case ScaleType::f16:
+      return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+    case ScaleType::bf16:
+      return _mm512_castsi512_ps(_mm512_slli_epi32(
+          _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16));
+    case ScaleType::f32:
+      return _mm512_loadu_ps(p);
+  }
+}
+
+/// The 8 vectors of a group: vector j has columns 4 j ... 4 j + 3 of 16 outputs, as bytes.
+template <Layout layout>
+void load_group(const uint8_t* p, __m512i (&w)[8]) {
+  if constexpr (layout == Layout::u4 || layout == Layout::s4) {
+    const __m512i low = _mm512_set1_epi8(15);
+    for (int i = 0; i < 4; i++) {
+      __m512i packed = _mm512_load_si512(p + 64 * i);
+      w[i] = _mm512_and_si512(packed, low);
+      w[4 + i] = _mm512_and_si512(_mm512_srli_epi16(packed, 4), low);
+    }
+  } else {
+    for (int j = 0; j < 8; j++) w[j] = _mm512_load_si512(p + 64 * j);
+  }
+}
+
+template <int lines>
+void prefetch(const uint8_t* p) {
+  for (int i = 0; i < lines; i++) _mm_prefetch(p + kPrefetchBytes + 64 * i, _MM_HINT_T0);
+}
+
+void store(__m512 sum, const LinearTask& t, int row, int column) {
+  int left = t.outputs - column;
+  __mmask16 mask = left >= 16 ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
+  size_t offset = row * t.out_stride + column;
+  if (t.residual != nullptr) {
+    sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, t.residual + offset));
+  }
+  _mm512_mask_storeu_ps(t.out + offset, mask, sum);
+}
+
+/// `rows` rows of x, from `row` on, times one panel.
+template <Layout layout, int rows>
+void multiply_block(const LinearTask& t, int panel, int row) {
+  const int groups = t.x.columns / kGroupColumns;
+  const uint8_t* scales = t.panels + panel * t.panel_bytes;
+  const uint8_t* values = scales + t.values_offset;
+  const uint8_t* ahead = scales;
+  const size_t scale_stride = t.format.scale_stride();
+  const size_t bias_offset = kPanelRows * t.format.scale_bytes();
+  const size_t group_bytes = t.format.group_bytes();
+  constexpr int kLines = layout == Layout::u4 || layout == Layout::s4 ? 5 : 9;
+
+  const int8_t* x[rows];
+  const ActivationGroup* x_groups[rows];
+  __m512 sums[rows];
+  for (int r = 0; r < rows; r++) {
+    x[r] = t.x.values + static_cast<size_t>(row + r) * t.x.columns;
+    x_groups[r] = t.x.groups + static_cast<size_t>(row + r) * groups;
+    sums[r] = _mm512_setzero_ps();
+  }
+  for (int first = 0; first < groups; first += t.format.groups_per_scale, scales += scale_stride) {
+    const __m512 scale = load_scales(scales, t.format.scale_type);
+    __m512 bias;
+    if constexpr (has_bias(layout)) bias = load_scales(scales + bias_offset, t.format.scale_type);
+    int last = first + t.format.groups_per_scale;
+    if (last > groups) last = groups;
+    for (int g = first; g < last; g++, values += group_bytes, ahead += kLines * 64) {
+      prefetch<kLines>(ahead);
+      __m512i w[8];
+      load_group<layout>(values, w);
+#pragma clang loop unroll(full)
+      for (int r = 0; r < rows; r++) {
+        const ActivationGroup& group = x_groups[r][g];
+        const int32_t* quads = reinterpret_cast<const int32_t*>(x[r] + g * kGroupColumns);
+        __m512i dot = layout == Layout::s4   ? _mm512_set1_epi32(group.offset4)
+                      : layout == Layout::s8 ? _mm512_set1_epi32(group.offset8)
+                                             : _mm512_setzero_si512();
+        for (int j = 0; j < 8; j++)
+          dot = _mm512_dpbusd_epi32(dot, w[j], _mm512_set1_epi32(quads[j]));
+        __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(dot), _mm512_set1_ps(group.scale));
+        sums[r] = _mm512_fmadd_ps(scaled, scale, sums[r]);
+        if constexpr (has_bias(layout)) {
+          sums[r] = _mm512_fmadd_ps(bias, _mm512_set1_ps(group.sum), sums[r]);
+        }
+      }
+    }
+  }
+  for (int r = 0; r < rows; r++) store(sums[r], t, row + r, panel * kPanelRows);
+}
+
+template <Layout layout>
+__m512 load_floats(const uint8_t* p) {
+  if constexpr (layout == Layout::f16) return load_scales(p, ScaleType::f16);
+  if constexpr (layout == Layout::bf16) return load_scales(p, ScaleType::bf16);
+  return load_scales(p, ScaleType::f32);
+}
+
+template <Layout layout, int rows>
+void multiply_float_block(const LinearTask& t, int panel, int row) {
+  const uint8_t* p = t.panels + panel * t.panel_bytes;
+  constexpr int kStride = layout == Layout::f32 ? 64 : 32;
+  const float* x[rows];
+  __m512 sums[rows];
+  for (int r = 0; r < rows; r++) {
+    x[r] = t.x.floats + static_cast<size_t>(row + r) * t.x.columns;
+    sums[r] = _mm512_setzero_ps();
+  }
+  for (int k = 0; k < t.x.columns; k++, p += kStride) {
+    prefetch<1>(p);
+    __m512 w = load_floats<layout>(p);
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; r++) {
+      sums[r] = _mm512_fmadd_ps(w, _mm512_set1_ps(x[r][k]), sums[r]);
+    }
+  }
+  for (int r = 0; r < rows; r++) store(sums[r], t, row + r, panel * kPanelRows);
+}
+
+template <Layout layout, int rows>
+void multiply_panels(const LinearTask& t, int row) {
+  for (int panel = 0; panel < t.panel_count; panel++) {
+    if constexpr (is_float(layout)) {
+      multiply_float_block<layout, rows>(t, panel, row);
+    } else {
+      multiply_block<layout, rows>(t, panel, row);
+    }
+  }
+}
+
+/// Rows in blocks, so that a block's activations stay in the first cache over all panels.
+template <Layout layout>
+void multiply(const LinearTask& t) {
+  int row = 0;
+  for (; row + kRowBlock <= t.x.rows; row += kRowBlock) multiply_panels<layout, kRowBlock>(t, row);
+  for (; row + 4 <= t.x.rows; row += 4) multiply_panels<layout, 4>(t, row);
+  for (; row + 2 <= t.x.rows; row += 2) multiply_panels<layout, 2>(t, row);
+  for (; row < t.x.rows; row++) multiply_panels<layout, 1>(t, row);
+}
+
+void quantize(const float* x, int columns, int8_t* values, ActivationGroup* groups) {
+  // As integers, magnitudes order like floats, with infinity and then NaN above all.
+  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+  constexpr int32_t kInfinity = 0x7f800000;
+  constexpr float kSmallest = 4e-37f;  // below it 127 / largest overflows
+  for (int g = 0; g < columns / kGroupColumns; g++, x += kGroupColumns, values += kGroupColumns) {
+    __m512 a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + 16);
+    __m512i bits = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(a), magnitude),
+                                    _mm512_and_si512(_mm512_castps_si512(b), magnitude));
+    int32_t largest_bits = _mm512_reduce_max_epi32(bits);
+    float largest = __builtin_bit_cast(float, largest_bits);
+    bool finite = largest_bits < kInfinity;
+    float inverse = finite && largest > kSmallest ? 127.0f / largest : 0.0f;
+    float scale = !finite ? __builtin_nanf("") : largest > kSmallest ? largest / 127.0f : 0.0f;
+    __m512i qa = _mm512_cvtps_epi32(_mm512_mul_ps(a, _mm512_set1_ps(inverse)));
+    __m512i qb = _mm512_cvtps_epi32(_mm512_mul_ps(b, _mm512_set1_ps(inverse)));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(values), _mm512_cvtsepi32_epi8(qa));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(values + 16), _mm512_cvtsepi32_epi8(qb));
+    int32_t sum = finite ? _mm512_reduce_add_epi32(_mm512_add_epi32(qa, qb)) : 0;
+    groups[g] = {scale, scale * static_cast<float>(sum), -8 * sum, -128 * sum};
+  }
+}
+
+constexpr LinearKernels kKernels = {
+    {multiply<Layout::u4>, multiply<Layout::s4>, multiply<Layout::u8>, multiply<Layout::s8>,
+     multiply<Layout::f16>, multiply<Layout::bf16>, multiply<Layout::f32>},
+    quantize,
+};
+
+}  // namespace
+
+extern const LinearKernels* const kLinearAvx512;
+const LinearKernels* const kLinearAvx512 = &kKernels;
+
+}  // namespace ck
+
+#pragma clang attribute pop
+
+#endif

@@ -1,0 +1,23 @@
+#include "kernels.hpp"
+
+#include "../machine/machine.hpp"
+
+namespace ck {
+
+#if defined(__x86_64__)
+extern const LinearKernels* const kLinearAvx512;
+#endif
+
+const LinearKernels* linear_kernels(ck_isa isa) {
+  if (!ck_isa_supported(isa)) return nullptr;
+  switch (isa) {
+#if defined(__x86_64__)
+    case CK_ISA_AVX512_VNNI:
+      return kLinearAvx512;
+#endif
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace ck

@@ -1,0 +1,64 @@
+// A matrix in memory as kernels read it.
+//
+// 16 rows of W (outputs) are interleaved into a panel; a panel holds its scales and then its
+// quantized values, or, of float weights, one vector of 16 values per column:
+//   quantized: [scale groups][scales 16, biases 16 unless symmetric], padded to 64 bytes, then
+//              [groups of 32 columns][vectors of 64 bytes]: lane n of a vector is 4 bytes of row n
+//     u4, s4: 4 vectors; vector i has columns 4 i ... 4 i + 3 in the low nibbles of its bytes and
+//             16 + 4 i ... in the high ones, so that GGUF's blocks are transposed as they are
+//     u8, s8: 8 vectors; vector j has columns 4 j ... 4 j + 3
+//   float:     [columns][16]
+// All instruction sets share this layout: a 64-byte vector is one, two or four registers. The last
+// panel of a section is padded with zero rows. See ckernels.h for the formats it is made from.
+#ifndef CK_LAYOUT_HPP
+#define CK_LAYOUT_HPP
+
+#include <cstddef>
+#include <cstdint>
+
+namespace ck {
+
+constexpr int kPanelRows = 16;
+constexpr int kGroupColumns = 32;
+
+/// u: scale * q + bias. s: scale * (q - 8) and scale * (q - 128).
+enum class Layout : uint8_t { u4, s4, u8, s8, f16, bf16, f32 };
+constexpr int kLayouts = 7;
+
+enum class ScaleType : uint8_t { f16, bf16, f32 };
+
+constexpr bool is_float(Layout layout) { return layout >= Layout::f16; }
+constexpr bool has_bias(Layout layout) { return layout == Layout::u4 || layout == Layout::u8; }
+
+/// How the weights of a section are stored.
+struct PanelFormat {
+  Layout layout;
+  ScaleType scale_type;
+  int groups_per_scale;  // groups of 32 columns that share a scale: 1, 2 or 4
+
+  bool operator==(const PanelFormat&) const = default;
+
+  size_t scale_bytes() const { return scale_type == ScaleType::f32 ? 4 : 2; }
+  /// Bytes from one scale group of a panel to the next.
+  size_t scale_stride() const { return kPanelRows * scale_bytes() * (has_bias(layout) ? 2 : 1); }
+  /// Bytes of a group of 32 columns of a panel.
+  size_t group_bytes() const { return layout == Layout::u4 || layout == Layout::s4 ? 256 : 512; }
+  /// Where a panel's quantized values start.
+  size_t values_offset(int columns) const {
+    if (is_float(layout)) return 0;
+    int groups = columns / kGroupColumns;
+    size_t bytes = (groups + groups_per_scale - 1) / groups_per_scale * scale_stride();
+    return (bytes + 63) / 64 * 64;
+  }
+  size_t panel_bytes(int columns) const {
+    if (is_float(layout)) {
+      size_t element = layout == Layout::f32 ? 4 : 2;
+      return (element * kPanelRows * columns + 63) / 64 * 64;
+    }
+    return values_offset(columns) + columns / kGroupColumns * group_bytes();
+  }
+};
+
+}  // namespace ck
+
+#endif  // CK_LAYOUT_HPP

@@ -1,0 +1,237 @@
+#include "pack.hpp"
+
+#include <bit>
+#include <cstring>
+
+#include "half.hpp"
+
+namespace ck {
+namespace {
+
+struct alignas(2) BlockQ4_0 {
+  uint16_t d;
+  uint8_t quads[16];
+};
+struct alignas(2) BlockQ4_1 {
+  uint16_t d, m;
+  uint8_t quads[16];
+};
+struct alignas(2) BlockQ8_0 {
+  uint16_t d;
+  uint8_t quads[32];
+};
+static_assert(sizeof(BlockQ4_0) == 18 && sizeof(BlockQ4_1) == 20 && sizeof(BlockQ8_0) == 34);
+
+int stored_row(const SourceRow& row) {
+  return row.source->row_order == nullptr ? row.row : row.source->row_order[row.row];
+}
+
+/// The start of a stored row of `bytes` bytes.
+const uint8_t* row_start(const void* data, const SourceRow& row, size_t bytes) {
+  return static_cast<const uint8_t*>(data) + stored_row(row) * bytes;
+}
+
+void put16(uint8_t* at, uint16_t value) { std::memcpy(at, &value, 2); }
+
+/// A GGUF block is a lane of the panel's vectors as it is: 4 bytes at a time.
+template <class Block>
+void pack_blocks(const PanelFormat& format, const SourceRow (&rows)[kPanelRows], uint8_t* panel) {
+  const int groups = rows[0].source->columns / kGroupColumns;
+  uint8_t* values = panel + format.values_offset(rows[0].source->columns);
+  const Block* blocks[kPanelRows];
+  static constexpr Block kZero{};
+  for (int n = 0; n < kPanelRows; n++) {
+    blocks[n] = rows[n].row < 0 ? nullptr
+                                : reinterpret_cast<const Block*>(row_start(
+                                      rows[n].source->data, rows[n], groups * sizeof(Block)));
+  }
+  constexpr int kVectors = sizeof(Block::quads) / 4;
+  constexpr uint32_t kFlip = kVectors == 8 ? 0x80808080 : 0;  // int8 q as uint8 q + 128
+  for (int g = 0; g < groups; g++, values += 64 * kVectors) {
+    uint8_t* scales = panel + g * format.scale_stride();
+    for (int n = 0; n < kPanelRows; n++) {
+      const Block& block = blocks[n] == nullptr ? kZero : blocks[n][g];
+      put16(scales + 2 * n, block.d);
+      if constexpr (requires { block.m; }) put16(scales + 2 * (kPanelRows + n), block.m);
+      for (int i = 0; i < kVectors; i++) {
+        uint32_t quad;
+        std::memcpy(&quad, block.quads + 4 * i, 4);
+        quad ^= kFlip;
+        std::memcpy(values + 64 * i + 4 * n, &quad, 4);
+      }
+    }
+  }
+}
+
+/// 32 values of `bits` bits from a little-endian bit stream.
+template <int bits>
+void unpack(const uint8_t* stream, uint8_t (&out)[kGroupColumns]) {
+  for (int k = 0; k < kGroupColumns; k += 8, stream += bits) {  // 8 values are `bits` bytes
+    uint64_t eight = 0;
+    std::memcpy(&eight, stream, bits);
+    for (int i = 0; i < 8; i++) out[k + i] = eight >> (bits * i) & ((1 << bits) - 1);
+  }
+}
+
+using Unpack = void (*)(const uint8_t*, uint8_t (&)[kGroupColumns]);
+/// By the number of bits.
+constexpr Unpack kUnpack[] = {nullptr,   nullptr,   unpack<2>, unpack<3>, unpack<4>,
+                              unpack<5>, unpack<6>, nullptr,   unpack<8>};
+
+/// 4-bit values as the nibbles of a panel.
+void order_nibbles(const uint8_t (&q)[kGroupColumns], uint8_t (&out)[16]) {
+  for (int i = 0; i < 16; i++) out[i] = q[i] | q[16 + i] << 4;
+}
+
+void pack_affine(const PanelFormat& format, const SourceRow (&rows)[kPanelRows], uint8_t* panel) {
+  const ck_source& first = *rows[0].source;
+  const int groups = first.columns / kGroupColumns;
+  const size_t scale = format.scale_bytes();
+  const size_t scales_a_row = first.columns / first.group_size * scale;
+  uint8_t* values = panel + format.values_offset(first.columns);
+  for (int n = 0; n < kPanelRows; n++) {
+    if (rows[n].row < 0) continue;  // memory of a new panel is zero
+    const ck_source& source = *rows[n].source;
+    const uint8_t* scales = row_start(source.scales, rows[n], scales_a_row);
+    const uint8_t* biases = row_start(source.biases, rows[n], scales_a_row);
+    for (int s = 0; s < source.columns / source.group_size; s++) {
+      uint8_t* at = panel + s * format.scale_stride();
+      std::memcpy(at + n * scale, scales + s * scale, scale);
+      std::memcpy(at + (kPanelRows + n) * scale, biases + s * scale, scale);
+    }
+    const size_t group_stream = kGroupColumns * source.bits / 8;
+    const uint8_t* stream = row_start(source.data, rows[n], groups * group_stream);
+    for (int g = 0; g < groups; g++, stream += group_stream) {
+      uint8_t* to = values + g * format.group_bytes() + 4 * n;
+      uint8_t q[kGroupColumns], nibbles[16];
+      kUnpack[source.bits](stream, q);
+      if (format.layout == Layout::u4) {
+        order_nibbles(q, nibbles);
+        for (int i = 0; i < 4; i++) std::memcpy(to + 64 * i, nibbles + 4 * i, 4);
+      } else {
+        for (int j = 0; j < 8; j++) std::memcpy(to + 64 * j, q + 4 * j, 4);
+      }
+    }
+  }
+}
+
+void pack_floats(const PanelFormat& format, const SourceRow (&rows)[kPanelRows], uint8_t* panel) {
+  const size_t element = format.layout == Layout::f32 ? 4 : 2;
+  const int columns = rows[0].source->columns;
+  for (int n = 0; n < kPanelRows; n++) {
+    if (rows[n].row < 0) continue;
+    const ck_source& source = *rows[n].source;
+    uint8_t* to = panel + n * element;
+    if (source.format != CK_FLOAT32 || format.layout == Layout::f32) {
+      const uint8_t* from = row_start(source.data, rows[n], columns * element);
+      for (int k = 0; k < columns; k++) {
+        std::memcpy(to + k * element * kPanelRows, from + k * element, element);
+      }
+      continue;
+    }
+    const uint8_t* from = row_start(source.data, rows[n], columns * sizeof(float));
+    for (int k = 0; k < columns; k++) {
+      float value;
+      std::memcpy(&value, from + k * sizeof value, sizeof value);
+      uint16_t bits = static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16);
+      if (format.layout == Layout::f16) half_from_float(value, bits);
+      put16(to + k * 2 * kPanelRows, bits);
+    }
+  }
+}
+
+/// The narrowest layout that holds every value of a float32 matrix exactly.
+Layout exact_layout(const ck_source& source) {
+  const auto* data = static_cast<const uint8_t*>(source.data);
+  bool bfloat16 = true, half = true;
+  const size_t count = static_cast<size_t>(source.rows) * source.columns;
+  for (size_t i = 0; i < count && (bfloat16 || half); i++) {
+    float value;
+    std::memcpy(&value, data + i * sizeof value, sizeof value);
+    uint16_t bits;
+    bfloat16 = bfloat16 && fits_bfloat16(value);
+    half = half && half_from_float(value, bits);
+  }
+  return bfloat16 ? Layout::bf16 : half ? Layout::f16 : Layout::f32;
+}
+
+const char* affine_obstacle(const ck_source& source) {
+  if (source.bits < 2 || source.bits > 8 || kUnpack[source.bits] == nullptr) {
+    return "values of this many bits are not supported";
+  }
+  if (source.group_size != 32 && source.group_size != 64 && source.group_size != 128) {
+    return "groups of this size are not supported";
+  }
+  if (source.columns % source.group_size != 0) return "the columns are not whole groups";
+  switch (source.scale_dtype) {
+    case CMLX_FLOAT16:
+    case CMLX_BFLOAT16:
+    case CMLX_FLOAT32:
+      return nullptr;
+    default:
+      return "scales of this type are not supported";
+  }
+}
+
+PanelFormat affine_format(const ck_source& source) {
+  return {source.bits <= 4 ? Layout::u4 : Layout::u8,
+          source.scale_dtype == CMLX_FLOAT16    ? ScaleType::f16
+          : source.scale_dtype == CMLX_BFLOAT16 ? ScaleType::bf16
+                                                : ScaleType::f32,
+          source.group_size / kGroupColumns};
+}
+
+}  // namespace
+
+const char* packing_obstacle(const ck_source& source) {
+  if (source.rows <= 0 || source.columns <= 0) return "it has no rows or no columns";
+  switch (source.format) {
+    case CK_FLOAT32:
+    case CK_FLOAT16:
+    case CK_BFLOAT16:
+      return nullptr;
+    case CK_GGUF_Q4_0:
+    case CK_GGUF_Q4_1:
+    case CK_GGUF_Q8_0:
+      return source.columns % kGroupColumns == 0 ? nullptr : "the columns are not whole groups";
+    case CK_AFFINE:
+      return affine_obstacle(source);
+  }
+  return "this format is not supported";
+}
+
+PanelFormat panel_format(const ck_source& source) {
+  switch (source.format) {
+    case CK_FLOAT32:
+      return {exact_layout(source), ScaleType::f16, 1};
+    case CK_FLOAT16:
+      return {Layout::f16, ScaleType::f16, 1};
+    case CK_BFLOAT16:
+      return {Layout::bf16, ScaleType::f16, 1};
+    case CK_GGUF_Q4_0:
+      return {Layout::s4, ScaleType::f16, 1};
+    case CK_GGUF_Q4_1:
+      return {Layout::u4, ScaleType::f16, 1};
+    case CK_GGUF_Q8_0:
+      return {Layout::s8, ScaleType::f16, 1};
+    case CK_AFFINE:
+      return affine_format(source);
+  }
+}
+
+void pack_panel(const PanelFormat& format, const SourceRow (&rows)[kPanelRows], uint8_t* panel) {
+  switch (rows[0].source->format) {
+    case CK_GGUF_Q4_0:
+      return pack_blocks<BlockQ4_0>(format, rows, panel);
+    case CK_GGUF_Q4_1:
+      return pack_blocks<BlockQ4_1>(format, rows, panel);
+    case CK_GGUF_Q8_0:
+      return pack_blocks<BlockQ8_0>(format, rows, panel);
+    case CK_AFFINE:
+      return pack_affine(format, rows, panel);
+    default:
+      return pack_floats(format, rows, panel);
+  }
+}
+
+}  // namespace ck

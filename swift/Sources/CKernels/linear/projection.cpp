@@ -1,0 +1,156 @@
+#include "projection.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+namespace ck {
+namespace {
+
+// Up to this many rows every thread prepares all of them for itself: cheaper than a barrier.
+constexpr int kFewRows = 2;
+constexpr int kRowsAPiece = 128;
+constexpr int kRowsPreparedAPiece = 4;
+
+// Bytes of weights that a thread claims at a time.
+constexpr size_t kSmallestPiece = 16 << 10, kLargestPiece = 64 << 10;
+constexpr size_t kPiecesAMatrix = 48;
+
+size_t aligned(size_t bytes) {
+  return (bytes + Scratch::kAlignment - 1) / Scratch::kAlignment * Scratch::kAlignment;
+}
+
+const LinearKernels& kernels_for(const ck_matrix& matrix) {
+  const LinearKernels* kernels = linear_kernels(matrix.isa);
+  if (kernels == nullptr) throw std::invalid_argument("no kernels for this instruction set");
+  return *kernels;
+}
+
+}  // namespace
+
+Projection::Projection(const ck_matrix& matrix, int max_rows, Scratch& scratch)
+    : matrix_(matrix), kernels_(kernels_for(matrix)), scratch_(scratch) {
+  for (const Section& section : matrix.sections) {
+    (is_float(section.format.layout) ? floats_ : quantized_) = true;
+  }
+  cut_into_pieces();
+  scratch.reserve(prepared_bytes(max_rows));
+}
+
+void Projection::cut_into_pieces() {
+  size_t total = 0;
+  for (const Section& section : matrix_.sections) {
+    total += section.panel_count() * section.format.panel_bytes(matrix_.columns);
+  }
+  size_t target = std::clamp(total / kPiecesAMatrix, kSmallestPiece, kLargestPiece);
+  for (const Section& section : matrix_.sections) {
+    size_t panel = section.format.panel_bytes(matrix_.columns);
+    int panels = section.panel_count();
+    int pieces = std::clamp<int>(panels * panel / target, 1, panels);
+    for (int i = 0, first = 0; i < pieces; i++) {
+      int last = static_cast<int>(static_cast<int64_t>(panels) * (i + 1) / pieces);
+      pieces_.push_back({&section, first, last - first});
+      first = last;
+    }
+  }
+}
+
+size_t Projection::prepared_bytes(int rows) const {
+  size_t columns = matrix_.columns, bytes = 0;
+  if (quantized_) {
+    bytes += aligned(rows * columns);
+    bytes += aligned(rows * columns / kGroupColumns * sizeof(ActivationGroup));
+  }
+  if (floats_) bytes += aligned(rows * columns * sizeof(float));
+  return bytes;
+}
+
+Projection::Prepared Projection::prepared_at(uint8_t* memory, int rows) const {
+  size_t columns = matrix_.columns;
+  Prepared prepared{};
+  if (quantized_) {
+    prepared.values = reinterpret_cast<int8_t*>(memory);
+    memory += aligned(rows * columns);
+    prepared.groups = reinterpret_cast<ActivationGroup*>(memory);
+    memory += aligned(rows * columns / kGroupColumns * sizeof(ActivationGroup));
+  }
+  if (floats_) prepared.floats = reinterpret_cast<float*>(memory);
+  return prepared;
+}
+
+void Projection::prepare_row(const Step& step, int row, float* buffer, const Prepared& to) const {
+  size_t columns = matrix_.columns;
+  const float* x = input(step, row, buffer);
+  if (quantized_) {
+    kernels_.quantize(x, matrix_.columns, to.values + row * columns,
+                      to.groups + row * columns / kGroupColumns);
+  }
+  if (floats_) std::memcpy(to.floats + row * columns, x, columns * sizeof(float));
+}
+
+void Projection::multiply(const Piece& piece, const Prepared& from, int first_row, int rows,
+                          float* out) const {
+  const Section& section = *piece.section;
+  const size_t columns = matrix_.columns, stride = matrix_.rows;
+  const size_t panel_bytes = section.format.panel_bytes(matrix_.columns);
+  const int first_output = piece.first_panel * kPanelRows;
+  const size_t offset = first_row * stride + section.first_row + first_output;
+  LinearTask task{};
+  task.x = {rows, matrix_.columns, nullptr, nullptr, nullptr};
+  if (quantized_) {
+    task.x.values = from.values + first_row * columns;
+    task.x.groups = from.groups + first_row * columns / kGroupColumns;
+  }
+  if (floats_) task.x.floats = from.floats + first_row * columns;
+  task.format = section.format;
+  task.panels = section.panels + piece.first_panel * panel_bytes;
+  task.panel_count = piece.panel_count;
+  task.outputs = std::min(piece.panel_count * kPanelRows, section.rows - first_output);
+  task.values_offset = section.format.values_offset(matrix_.columns);
+  task.panel_bytes = panel_bytes;
+  task.residual = residual() == nullptr ? nullptr : residual() + offset;
+  task.out = out + offset;
+  task.out_stride = stride;
+  kernels_.multiply[static_cast<int>(section.format.layout)](task);
+}
+
+void Projection::run_few(Worker& worker, const Step& step, int rows) const {
+  const size_t buffer_bytes = aligned(matrix_.columns * sizeof(float));
+  auto* memory = static_cast<uint8_t*>(worker.scratch(buffer_bytes + prepared_bytes(rows)));
+  auto* buffer = reinterpret_cast<float*>(memory);
+  const Prepared prepared = prepared_at(memory + buffer_bytes, rows);
+  float* out = output(step);
+  bool ready = false;  // a thread that claims no piece has no use for the rows
+  worker.for_each(static_cast<int>(pieces_.size()), [&](int piece) {
+    for (int row = 0; row < rows && !ready; row++) prepare_row(step, row, buffer, prepared);
+    ready = true;
+    multiply(pieces_[piece], prepared, 0, rows, out);
+  });
+}
+
+void Projection::run_many(Worker& worker, const Step& step, int rows) const {
+  auto* buffer = static_cast<float*>(worker.scratch(matrix_.columns * sizeof(float)));
+  const Prepared prepared = prepared_at(scratch_.data(), rows);
+  worker.for_each((rows + kRowsPreparedAPiece - 1) / kRowsPreparedAPiece, [&](int piece) {
+    int first = piece * kRowsPreparedAPiece;
+    int last = std::min(first + kRowsPreparedAPiece, rows);
+    for (int row = first; row < last; row++) prepare_row(step, row, buffer, prepared);
+  });
+  float* out = output(step);
+  const int chunks = (rows + kRowsAPiece - 1) / kRowsAPiece;
+  worker.for_each(static_cast<int>(pieces_.size()) * chunks, [&](int index) {
+    int first = index % chunks * kRowsAPiece;
+    multiply(pieces_[index / chunks], prepared, first, std::min(kRowsAPiece, rows - first), out);
+  });
+}
+
+void Projection::run(Worker& worker, const Step& step) {
+  const int rows = row_count(step);
+  if (rows <= kFewRows) {
+    run_few(worker, step, rows);
+  } else {
+    run_many(worker, step, rows);
+  }
+}
+
+}  // namespace ck

@@ -1,0 +1,21 @@
+#include "kernels.hpp"
+
+namespace ck {
+
+#if defined(__x86_64__)
+void rms_norm_avx512(const float*, const float*, float, int, float*);
+#endif
+
+RmsNorm rms_norm_kernel(ck_isa isa) {
+  if (!ck_isa_supported(isa)) return nullptr;
+  switch (isa) {
+#if defined(__x86_64__)
+    case CK_ISA_AVX512_VNNI:
+      return rms_norm_avx512;
+#endif
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace ck
