@@ -189,7 +189,7 @@ def build() -> None:
     if sys.platform == "linux":
         # One library with no Swift runtime beside it. macOS has the runtime.
         options += ["-Xswiftc", "-static-stdlib"]
-        # A symbol that nothing defines fails here, as on macOS, and not where the library is loaded.
+        # A symbol that nothing defines fails here, as on macOS, and not when it is loaded.
         options += ["-Xlinker", "--no-undefined"]
     run_swift(swift, "build", "--product", "vllmswift", *options)
     with replacing(LIBRARY) as new:
