@@ -107,9 +107,8 @@ int cmlx_astype(cmlx_stream stream, cmlx_array a, int dtype, cmlx_array* out, cm
 
 int cmlx_append(cmlx_stream stream, cmlx_array a, cmlx_array b, cmlx_array* out,
                 cmlx_error* error) {
-  return guarded(error, [&] {
-    *out = boxed(mx::concatenate({a->value, b->value}, 0, stream->value));
-  });
+  return guarded(error,
+                 [&] { *out = boxed(mx::concatenate({a->value, b->value}, 0, stream->value)); });
 }
 
 void cmlx_array_free(cmlx_array a) { delete a; }

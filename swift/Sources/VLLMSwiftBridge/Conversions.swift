@@ -32,10 +32,8 @@ extension EngineError {
   }
 }
 
-/// A struct that begins with the size its caller was compiled with.
-protocol Sized {
-  var struct_size: UInt32 { get }
-}
+/// A struct whose first field, `struct_size`, is the size its caller was compiled with.
+protocol Sized {}
 
 extension vsw_runtime_params: Sized {}
 extension vsw_model_params: Sized {}

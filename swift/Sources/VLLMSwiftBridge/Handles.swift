@@ -66,7 +66,9 @@ final class OpenFile: Sendable {
   /// - Returns: the text, and its bytes without the NUL.
   func json(_ section: CheckpointSection) throws -> (UnsafePointer<CChar>?, Int) {
     try texts.withLock { texts in
-      if let text = texts[section] { return (UnsafePointer(text.bytes.baseAddress), text.bytes.count - 1) }
+      if let text = texts[section] {
+        return (UnsafePointer(text.bytes.baseAddress), text.bytes.count - 1)
+      }
       let json = try checkpoint.json(section)
       let bytes = UnsafeMutableBufferPointer<CChar>.allocate(capacity: json.count + 1)
       _ = bytes.initialize(from: json.lazy.map { CChar(bitPattern: $0) } + [0])

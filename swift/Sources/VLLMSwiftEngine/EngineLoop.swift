@@ -40,7 +40,7 @@ final class EngineLoop {
 
   func run() {
     while let commands = mailbox.take(isIdle: runners.allSatisfy(\.isIdle)) {
-      commands.forEach(handle)
+      for command in commands { handle(command) }
       for runner in runners where !runner.isIdle { runner.advance() }
       let now = runners.reduce(past) { $0 + $1.stats() }
       counters.withLock { $0 = now }
@@ -67,7 +67,7 @@ final class EngineLoop {
         for request in new { requests.end(request.id, .error, error: Self.closed) }
       }
     case .cancel(let request):
-      runners.forEach { $0.cancel(request) }
+      for runner in runners { runner.cancel(request) }
     case .logits(let id, let request, let reply):
       reply.fulfill {
         guard let runner = runner(id) else { throw Self.closed }

@@ -76,7 +76,8 @@ extension EventQueue.State {
       let event = events[count]
       if event.tokens.count > room {
         if room > 0 {
-          result.append(Event(request: event.request, tokens: Array(event.tokens.prefix(room)), finish: nil))
+          let tokens = Array(event.tokens.prefix(room))
+          result.append(Event(request: event.request, tokens: tokens, finish: nil))
           events[count].tokens.removeFirst(room)
         }
         break

@@ -26,7 +26,7 @@ final class ModelRunner {
   var isIdle: Bool { scheduler.isIdle && inFlight == nil }
 
   func submit(_ new: [Request]) {
-    new.forEach { scheduler.submit($0) }
+    for request in new { scheduler.submit(request) }
   }
 
   func cancel(_ request: RequestID) {

@@ -24,11 +24,12 @@ extension LlamaConfig: ArchitectureConfig {
 
 /// The architectures there are, by `model_type` of config.json.
 enum Architecture {
-  private static let configs: [String: @Sendable (any Checkpoint) throws -> any ArchitectureConfig] =
-    [
-      "llama": { try LlamaConfig($0) },
-      "mistral": { try LlamaConfig($0) },
-    ]
+  private typealias Maker = @Sendable (any Checkpoint) throws -> any ArchitectureConfig
+
+  private static let configs: [String: Maker] = [
+    "llama": { try LlamaConfig($0) },
+    "mistral": { try LlamaConfig($0) },
+  ]
 
   /// - Throws: `unsupportedArchitecture`, naming it and those that are supported.
   static func config(of checkpoint: any Checkpoint) throws -> any ArchitectureConfig {

@@ -1,6 +1,6 @@
-#include <limits>
-
 #include "../reference/reference.hpp"
+
+#include <limits>
 
 namespace {
 
@@ -46,7 +46,8 @@ mx::array gathered(const mx::array& pool, const ck_sequence& seq, int count, mx:
 
 /// Which of `keys` positions each row sees: bool [rows, keys].
 mx::array visible(const ck_sequence& seq, int keys, int window, mx::Stream s) {
-  mx::array query = mx::expand_dims(mx::arange(seq.position, seq.position + seq.row_count, s), 1, s);
+  mx::array query =
+      mx::expand_dims(mx::arange(seq.position, seq.position + seq.row_count, s), 1, s);
   mx::array key = mx::expand_dims(mx::arange(0, keys, s), 0, s);
   mx::array causal = mx::less_equal(key, query, s);
   if (window == 0) return causal;
@@ -59,8 +60,8 @@ mx::array attention(const mx::array& q, const mx::array& k, const mx::array& v,
                     const ck_attention& a, const mx::array& mask, mx::Stream s) {
   auto batch = [&](const mx::array& x) { return mx::expand_dims(x, 0, s); };
   if (a.soft_cap == 0) {
-    return mx::squeeze(mx::fast::scaled_dot_product_attention(batch(q), batch(k), batch(v),
-                                                              a.scale, "array", mask, {}, false, s),
+    return mx::squeeze(mx::fast::scaled_dot_product_attention(batch(q), batch(k), batch(v), a.scale,
+                                                              "array", mask, {}, false, s),
                        0, s);
   }
   int group = a.heads / a.kv_heads;
@@ -97,9 +98,9 @@ extern "C" int ck_ref_attend(cmlx_stream stream, cmlx_array qkv, const ck_attent
       values->value = appended(std::move(values->value), v, seq, s);
 
       int context = seq.position + seq.row_count;
-      mx::array y = attention(mx::transpose(q, {1, 0, 2}, s), gathered(keys->value, seq, context, s),
-                              gathered(values->value, seq, context, s), a,
-                              visible(seq, context, a.window, s), s);
+      mx::array y = attention(
+          mx::transpose(q, {1, 0, 2}, s), gathered(keys->value, seq, context, s),
+          gathered(values->value, seq, context, s), a, visible(seq, context, a.window, s), s);
       mixed.push_back(
           mx::reshape(mx::transpose(y, {1, 0, 2}, s), {seq.row_count, a.heads * a.head_dim}, s));
     }

@@ -1,6 +1,6 @@
-#include <stdexcept>
-
 #include "../reference/reference.hpp"
+
+#include <stdexcept>
 
 extern "C" int ck_ref_gated_linear(cmlx_stream stream, cmlx_array gate_up, ck_activation activation,
                                    const ck_ref_matrix* matrix, cmlx_array residual,

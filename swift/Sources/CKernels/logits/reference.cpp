@@ -7,8 +7,8 @@ extern "C" int ck_ref_logits(cmlx_stream stream, cmlx_array x, const int32_t* ro
   return cmlx::guarded(error, [&] {
     mx::Stream s = stream->value;
     mx::array wanted = mx::take(x->value, mx::array(rows, {count}, mx::int32), 0, s);
-    mx::array y = ck::reference::project(
-        ck::reference::normed(wanted, weight, epsilon, s), *matrix, s);
+    mx::array y =
+        ck::reference::project(ck::reference::normed(wanted, weight, epsilon, s), *matrix, s);
     *out = cmlx::boxed(mx::astype(y, mx::float32, s));
   });
 }

@@ -1,6 +1,6 @@
-#include <limits>
-
 #include "../reference/reference.hpp"
+
+#include <limits>
 
 namespace {
 
@@ -34,7 +34,8 @@ mx::array drawn(const mx::array& logits, const ck_sampling& row, mx::Stream s) {
   }
   mx::array cumulative = mx::cumsum(probability, 0, false, true, s);
   mx::array target = mx::multiply(mx::sum(probability, false, s), mx::array(row.uniform), s);
-  // The number of tokens wholly below the target; never a dropped one, should rounding reach the end.
+  // The number of tokens wholly below the target; never a dropped one, should rounding reach the
+  // end.
   mx::array passed = mx::sum(mx::less_equal(cumulative, target, s), false, s);
   mx::array kept = mx::sum(mx::greater(probability, zero, s), false, s);
   mx::array index = mx::minimum(mx::astype(passed, mx::int32, s),

@@ -80,10 +80,10 @@ typedef struct vsw_error {
 VSW_API uint32_t vsw_abi_version(void);
 
 /* "major.minor.patch" of the MLX headers the library was built against. Static storage. */
-VSW_API const char *vsw_mlx_version_built(void);
+VSW_API const char* vsw_mlx_version_built(void);
 
 /* The same of the libmlx that is loaded in this process. Static storage. */
-VSW_API const char *vsw_mlx_version_loaded(void);
+VSW_API const char* vsw_mlx_version_loaded(void);
 
 /* ---------------------------------------------------------------- model files ----------------- */
 
@@ -91,7 +91,7 @@ typedef struct vsw_model_file vsw_model_file;
 
 /* Opens a .gguf file, or a folder with config.json and *.safetensors. Headers are read and checked
  * (every offset and size against the file's length); weights are mapped, not read. */
-VSW_API vsw_status vsw_model_file_open(const char *path, vsw_model_file **file, vsw_error *error);
+VSW_API vsw_status vsw_model_file_open(const char* path, vsw_model_file** file, vsw_error* error);
 
 /* Metadata as a JSON document. `section` is one of
  *   "config"     the model's hyperparameters under Hugging Face's config.json keys
@@ -100,10 +100,10 @@ VSW_API vsw_status vsw_model_file_open(const char *path, vsw_model_file **file, 
  *   "metadata"   GGUF only: every other key, as in the file; `null` for a folder
  *   "tensors"    [{"name", "shape", "format", "bytes"}], checkpoint names
  * The text is UTF-8, `*size` bytes and a NUL, and valid until the file is closed. */
-VSW_API vsw_status vsw_model_file_json(vsw_model_file *file, const char *section, const char **json,
-                                       size_t *size, vsw_error *error);
+VSW_API vsw_status vsw_model_file_json(vsw_model_file* file, const char* section, const char** json,
+                                       size_t* size, vsw_error* error);
 
-VSW_API void vsw_model_file_close(vsw_model_file *file);
+VSW_API void vsw_model_file_close(vsw_model_file* file);
 
 /* ---------------------------------------------------------------- runtime --------------------- */
 
@@ -116,11 +116,11 @@ typedef struct vsw_runtime_params {
 } vsw_runtime_params;
 
 /* Starts the thread that owns MLX. `params` may be NULL. */
-VSW_API vsw_status vsw_runtime_create(const vsw_runtime_params *params, vsw_runtime **runtime,
-                                      vsw_error *error);
+VSW_API vsw_status vsw_runtime_create(const vsw_runtime_params* params, vsw_runtime** runtime,
+                                      vsw_error* error);
 
 /* Cancels every request, unloads every model, joins the thread. Waiting polls return. */
-VSW_API void vsw_runtime_destroy(vsw_runtime *runtime);
+VSW_API void vsw_runtime_destroy(vsw_runtime* runtime);
 
 /* ---------------------------------------------------------------- models ---------------------- */
 
@@ -134,13 +134,20 @@ enum { VSW_DEVICE_AUTO = 0, VSW_DEVICE_CPU = 1, VSW_DEVICE_GPU = 2 };
 
 /* Which implementation of the ops runs. AUTO picks the fastest that the device has. REFERENCE is
  * the composition of stock MLX ops that every kernel is checked against. */
-enum { VSW_KERNELS_AUTO = 0, VSW_KERNELS_REFERENCE = 1, VSW_KERNELS_AVX2 = 2, VSW_KERNELS_AVX512_VNNI = 3, VSW_KERNELS_NEON = 4 };
+enum {
+  VSW_KERNELS_AUTO = 0,
+  VSW_KERNELS_REFERENCE = 1,
+  VSW_KERNELS_AVX2 = 2,
+  VSW_KERNELS_AVX512_VNNI = 3,
+  VSW_KERNELS_NEON = 4
+};
 
 typedef struct vsw_model_params {
   uint32_t struct_size;
-  int32_t device;         /* VSW_DEVICE_* */
-  int32_t kernels;        /* VSW_KERNELS_* */
-  uint32_t max_model_len; /* tokens, prompt and output together; 0: what the model was trained for */
+  int32_t device;  /* VSW_DEVICE_* */
+  int32_t kernels; /* VSW_KERNELS_* */
+  uint32_t
+      max_model_len; /* tokens, prompt and output together; 0: what the model was trained for */
   uint64_t memory_budget; /* bytes for weights, KV cache and workspace; 0: no bound of ours */
   uint64_t reserved[4];   /* 0 */
 } vsw_model_params;
@@ -148,32 +155,32 @@ typedef struct vsw_model_params {
 typedef struct vsw_model_info {
   uint32_t struct_size;
   uint32_t vocab_size;
-  uint32_t max_model_len;     /* tokens */
+  uint32_t max_model_len; /* tokens */
   uint32_t hidden_size;
-  int32_t device;             /* the VSW_DEVICE_* that was chosen, never AUTO */
-  int32_t kernels;            /* the VSW_KERNELS_* that was chosen, never AUTO */
-  uint64_t weight_bytes;      /* as held in memory */
-  uint64_t kv_bytes;          /* KV cache when full */
+  int32_t device;        /* the VSW_DEVICE_* that was chosen, never AUTO */
+  int32_t kernels;       /* the VSW_KERNELS_* that was chosen, never AUTO */
+  uint64_t weight_bytes; /* as held in memory */
+  uint64_t kv_bytes;     /* KV cache when full */
   uint32_t kv_block_tokens;
   uint32_t kv_blocks;
 } vsw_model_info;
 
 /* Loads weights. Blocks until the model is ready. `params` may be NULL. `file` may be closed
  * afterwards. */
-VSW_API vsw_status vsw_model_load(vsw_runtime *runtime, vsw_model_file *file,
-                                  const vsw_model_params *params, vsw_model **model,
-                                  vsw_error *error);
+VSW_API vsw_status vsw_model_load(vsw_runtime* runtime, vsw_model_file* file,
+                                  const vsw_model_params* params, vsw_model** model,
+                                  vsw_error* error);
 
-VSW_API vsw_status vsw_model_get_info(vsw_model *model, vsw_model_info *info, vsw_error *error);
+VSW_API vsw_status vsw_model_get_info(vsw_model* model, vsw_model_info* info, vsw_error* error);
 
 /* Logits of every position of a token sequence, for perplexity and comparisons of kernels.
  * logits: float32 [token_count, vocab_size], row i predicting token i + 1. `capacity` is in floats.
  * Blocks; runs between the steps of requests. */
-VSW_API vsw_status vsw_model_logits(vsw_model *model, const int32_t *tokens, size_t token_count,
-                                    float *logits, size_t capacity, vsw_error *error);
+VSW_API vsw_status vsw_model_logits(vsw_model* model, const int32_t* tokens, size_t token_count,
+                                    float* logits, size_t capacity, vsw_error* error);
 
 /* Fails the model's requests with VSW_ERROR_CLOSED and frees its memory before it returns. */
-VSW_API void vsw_model_destroy(vsw_model *model);
+VSW_API void vsw_model_destroy(vsw_model* model);
 
 /* ---------------------------------------------------------------- requests -------------------- */
 
@@ -183,26 +190,26 @@ typedef uint64_t vsw_request;
 /* Fields have vLLM's names and meanings. Fill with vsw_sampling_params_default first. */
 typedef struct vsw_sampling_params {
   uint32_t struct_size;
-  uint32_t max_tokens;            /* >= 1 */
-  uint32_t min_tokens;            /* reserved: 0 */
-  uint32_t n;                     /* reserved: 1 */
-  float temperature;              /* >= 0; 0 is greedy */
-  float top_p;                    /* (0, 1]; 1 is off */
-  float min_p;                    /* [0, 1]; 0 is off */
-  int32_t top_k;                  /* >= 1; 0 or -1 is off */
-  float presence_penalty;         /* reserved: 0 */
-  float frequency_penalty;        /* reserved: 0 */
-  float repetition_penalty;       /* reserved: 1 */
-  int32_t logprobs;               /* reserved: -1, none */
-  int32_t prompt_logprobs;        /* reserved: -1, none */
-  uint8_t has_seed;               /* 0: a fresh seed for each request */
-  uint8_t ignore_eos;             /* reserved: 0 */
-  uint8_t reserved_flags[2];      /* 0 */
+  uint32_t max_tokens;       /* >= 1 */
+  uint32_t min_tokens;       /* reserved: 0 */
+  uint32_t n;                /* reserved: 1 */
+  float temperature;         /* >= 0; 0 is greedy */
+  float top_p;               /* (0, 1]; 1 is off */
+  float min_p;               /* [0, 1]; 0 is off */
+  int32_t top_k;             /* >= 1; 0 or -1 is off */
+  float presence_penalty;    /* reserved: 0 */
+  float frequency_penalty;   /* reserved: 0 */
+  float repetition_penalty;  /* reserved: 1 */
+  int32_t logprobs;          /* reserved: -1, none */
+  int32_t prompt_logprobs;   /* reserved: -1, none */
+  uint8_t has_seed;          /* 0: a fresh seed for each request */
+  uint8_t ignore_eos;        /* reserved: 0 */
+  uint8_t reserved_flags[2]; /* 0 */
   uint64_t seed;
-  const int32_t *stop_token_ids;  /* end a sequence; the token itself is not reported */
+  const int32_t* stop_token_ids; /* end a sequence; the token itself is not reported */
   size_t stop_token_count;
-  const int32_t *logit_bias_ids;  /* reserved: NULL */
-  const float *logit_bias_values; /* reserved: NULL */
+  const int32_t* logit_bias_ids;  /* reserved: NULL */
+  const float* logit_bias_values; /* reserved: NULL */
   size_t logit_bias_count;        /* reserved: 0 */
 } vsw_sampling_params;
 
@@ -212,39 +219,39 @@ typedef struct vsw_embedding_rows {
   uint32_t first_row;
   uint32_t row_count;
   int32_t dtype;
-  const void *data;          /* [row_count, hidden_size] */
-  const int32_t *positions;  /* [3, row_count], or NULL for the rows' own */
+  const void* data;         /* [row_count, hidden_size] */
+  const int32_t* positions; /* [3, row_count], or NULL for the rows' own */
   uint8_t content_hash[32];
 } vsw_embedding_rows;
 
 typedef struct vsw_submit_params {
   uint32_t struct_size;
-  int32_t priority;                    /* reserved: 0 */
-  const int32_t *tokens;               /* [token_count] prompt, >= 1 token */
+  int32_t priority;      /* reserved: 0 */
+  const int32_t* tokens; /* [token_count] prompt, >= 1 token */
   size_t token_count;
-  const vsw_sampling_params *sampling; /* NULL: defaults */
-  uint64_t timeout_us;                 /* reserved: 0, none */
-  uint64_t adapter_id;                 /* reserved: 0, none */
-  vsw_prefix *prefix;                  /* reserved: NULL */
-  vsw_grammar *grammar;                /* reserved: NULL */
-  const vsw_embedding_rows *embeddings; /* reserved: NULL */
-  size_t embedding_count;              /* reserved: 0 */
+  const vsw_sampling_params* sampling;  /* NULL: defaults */
+  uint64_t timeout_us;                  /* reserved: 0, none */
+  uint64_t adapter_id;                  /* reserved: 0, none */
+  vsw_prefix* prefix;                   /* reserved: NULL */
+  vsw_grammar* grammar;                 /* reserved: NULL */
+  const vsw_embedding_rows* embeddings; /* reserved: NULL */
+  size_t embedding_count;               /* reserved: 0 */
 } vsw_submit_params;
 
 /* vLLM's defaults, with struct_size set: greedy is not the default, temperature is 1. */
-VSW_API void vsw_sampling_params_default(vsw_sampling_params *params);
+VSW_API void vsw_sampling_params_default(vsw_sampling_params* params);
 
 /* Queues `count` requests, all or none. `requests` receives their names in order. A request that
  * could never run (too long, bad token) is refused here. Does not wait for the engine. */
-VSW_API vsw_status vsw_submit(vsw_model *model, const vsw_submit_params *params, size_t count,
-                              vsw_request *requests, vsw_error *error);
+VSW_API vsw_status vsw_submit(vsw_model* model, const vsw_submit_params* params, size_t count,
+                              vsw_request* requests, vsw_error* error);
 
 enum {
   VSW_FINISH_NONE = 0,
-  VSW_FINISH_STOP = 1,      /* a stop token */
-  VSW_FINISH_LENGTH = 2,    /* max_tokens, or max_model_len */
+  VSW_FINISH_STOP = 1,   /* a stop token */
+  VSW_FINISH_LENGTH = 2, /* max_tokens, or max_model_len */
   VSW_FINISH_CANCELLED = 3,
-  VSW_FINISH_ERROR = 4      /* vsw_request_get_info has the error */
+  VSW_FINISH_ERROR = 4 /* vsw_request_get_info has the error */
 };
 
 typedef struct vsw_logprob {
@@ -255,9 +262,9 @@ typedef struct vsw_logprob {
 /* One or more new tokens of one sequence of a request, its end, or both. */
 typedef struct vsw_event {
   vsw_request request;
-  uint32_t sequence;       /* 0 .. n - 1 */
-  int32_t finish_reason;   /* VSW_FINISH_*; anything but NONE is the sequence's last event */
-  uint32_t token_offset;   /* its tokens are tokens[token_offset .. + token_count) of the poll */
+  uint32_t sequence;     /* 0 .. n - 1 */
+  int32_t finish_reason; /* VSW_FINISH_*; anything but NONE is the sequence's last event */
+  uint32_t token_offset; /* its tokens are tokens[token_offset .. + token_count) of the poll */
   uint32_t token_count;
   uint32_t logprob_offset; /* reserved: 0 */
   uint32_t logprob_count;  /* reserved: 0 */
@@ -269,9 +276,9 @@ typedef struct vsw_poll_buffers {
   uint32_t event_capacity; /* >= 1 */
   uint32_t token_capacity; /* >= 1 */
   uint32_t logprob_capacity;
-  vsw_event *events;
-  int32_t *tokens;
-  vsw_logprob *logprobs;
+  vsw_event* events;
+  int32_t* tokens;
+  vsw_logprob* logprobs;
   uint32_t event_count; /* out */
   uint32_t token_count; /* out */
 } vsw_poll_buffers;
@@ -279,15 +286,15 @@ typedef struct vsw_poll_buffers {
 /* Waits at most `timeout_us` (negative: without end; 0: not at all) for events and moves those that
  * fit into `buffers`, oldest first. Returns VSW_OK with event_count 0 when the time is over or
  * vsw_wake was called, VSW_ERROR_CLOSED once the runtime is destroyed. */
-VSW_API vsw_status vsw_poll(vsw_runtime *runtime, vsw_poll_buffers *buffers, int64_t timeout_us,
-                            vsw_error *error);
+VSW_API vsw_status vsw_poll(vsw_runtime* runtime, vsw_poll_buffers* buffers, int64_t timeout_us,
+                            vsw_error* error);
 
 /* Makes one poll, the waiting one or the next, return at once. */
-VSW_API void vsw_wake(vsw_runtime *runtime);
+VSW_API void vsw_wake(vsw_runtime* runtime);
 
 /* Asks a request to end. Its last event follows, with VSW_FINISH_CANCELLED if it was still running.
  * Unknown and finished requests are left alone. Never blocks. */
-VSW_API void vsw_cancel(vsw_runtime *runtime, vsw_request request);
+VSW_API void vsw_cancel(vsw_runtime* runtime, vsw_request request);
 
 typedef struct vsw_request_info {
   uint32_t struct_size;
@@ -300,18 +307,18 @@ typedef struct vsw_request_info {
   vsw_error error;     /* of a request that ended with VSW_FINISH_ERROR */
 } vsw_request_info;
 
-VSW_API vsw_status vsw_request_get_info(vsw_runtime *runtime, vsw_request request,
-                                        vsw_request_info *info, vsw_error *error);
+VSW_API vsw_status vsw_request_get_info(vsw_runtime* runtime, vsw_request request,
+                                        vsw_request_info* info, vsw_error* error);
 
 /* Forgets a request, cancelling it first if it runs; no event of it is delivered any more. */
-VSW_API void vsw_release(vsw_runtime *runtime, vsw_request request);
+VSW_API void vsw_release(vsw_runtime* runtime, vsw_request request);
 
 /* ---------------------------------------------------------------- embeddings ------------------ */
 
 /* Reserved: embeddings float32 [count, hidden_size] of token sequences laid end to end, sequence i
  * having lengths[i] tokens. VSW_ERROR_UNSUPPORTED until encoders are there. */
-VSW_API vsw_status vsw_embed(vsw_model *model, const int32_t *tokens, const size_t *lengths,
-                             size_t count, float *embeddings, size_t capacity, vsw_error *error);
+VSW_API vsw_status vsw_embed(vsw_model* model, const int32_t* tokens, const size_t* lengths,
+                             size_t count, float* embeddings, size_t capacity, vsw_error* error);
 
 /* ---------------------------------------------------------------- statistics ------------------ */
 
@@ -322,13 +329,13 @@ typedef struct vsw_stats {
   uint32_t waiting;
   uint64_t prompt_tokens; /* computed since the start, of all requests */
   uint64_t output_tokens;
-  uint64_t steps;          /* forward passes */
-  uint64_t kv_blocks;      /* of all models */
+  uint64_t steps;     /* forward passes */
+  uint64_t kv_blocks; /* of all models */
   uint64_t kv_blocks_used;
   uint64_t mlx_active_bytes;
 } vsw_stats;
 
-VSW_API vsw_status vsw_runtime_get_stats(vsw_runtime *runtime, vsw_stats *stats, vsw_error *error);
+VSW_API vsw_status vsw_runtime_get_stats(vsw_runtime* runtime, vsw_stats* stats, vsw_error* error);
 
 #ifdef __cplusplus
 }

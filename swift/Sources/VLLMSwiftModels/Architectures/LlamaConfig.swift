@@ -60,7 +60,8 @@ public struct LlamaConfig: Sendable {
     }
   }
 
-  private static func frequencyFactors(_ checkpoint: any Checkpoint, count: Int) throws -> [Float]? {
+  private static func frequencyFactors(_ checkpoint: any Checkpoint, count: Int) throws -> [Float]?
+  {
     guard let tensor = try checkpoint.tensor("rope_freqs.weight") else { return nil }
     guard tensor.shape == [count] else {
       throw EngineError(

@@ -93,7 +93,8 @@ final class ReferenceCache {
     let grown = max(count, 2 * blocks)
     layers = try (0..<layerCount).map { layer in
       let old = layers.isEmpty ? nil : layers[layer]
-      return (try extended(old?.keys, by: grown - blocks), try extended(old?.values, by: grown - blocks))
+      let added = grown - blocks
+      return (try extended(old?.keys, by: added), try extended(old?.values, by: added))
     }
     blocks = grown
   }
