@@ -4,6 +4,7 @@ namespace ck {
 
 #if defined(__x86_64__)
 void silu_gate_avx512(const float*, const float*, int, float*);
+void silu_gate_avx2(const float*, const float*, int, float*);
 #endif
 
 Gate gate_kernel(ck_isa isa, ck_activation activation) {
@@ -12,6 +13,8 @@ Gate gate_kernel(ck_isa isa, ck_activation activation) {
 #if defined(__x86_64__)
     case CK_ISA_AVX512_VNNI:
       return silu_gate_avx512;
+    case CK_ISA_AVX2:
+      return silu_gate_avx2;
 #endif
     default:
       return nullptr;

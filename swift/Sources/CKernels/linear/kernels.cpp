@@ -6,6 +6,8 @@ namespace ck {
 
 #if defined(__x86_64__)
 extern const LinearKernels* const kLinearAvx512;
+extern const LinearKernels* const kLinearAvx2;
+extern const LinearKernels* const kLinearAvxVnni;
 #endif
 
 const LinearKernels* linear_kernels(ck_isa isa) {
@@ -14,6 +16,8 @@ const LinearKernels* linear_kernels(ck_isa isa) {
 #if defined(__x86_64__)
     case CK_ISA_AVX512_VNNI:
       return kLinearAvx512;
+    case CK_ISA_AVX2:
+      return cpu_features().avx_vnni ? kLinearAvxVnni : kLinearAvx2;
 #endif
     default:
       return nullptr;

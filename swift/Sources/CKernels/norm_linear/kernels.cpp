@@ -4,6 +4,7 @@ namespace ck {
 
 #if defined(__x86_64__)
 void rms_norm_avx512(const float*, const float*, float, int, float*);
+void rms_norm_avx2(const float*, const float*, float, int, float*);
 #endif
 
 RmsNorm rms_norm_kernel(ck_isa isa) {
@@ -12,6 +13,8 @@ RmsNorm rms_norm_kernel(ck_isa isa) {
 #if defined(__x86_64__)
     case CK_ISA_AVX512_VNNI:
       return rms_norm_avx512;
+    case CK_ISA_AVX2:
+      return rms_norm_avx2;
 #endif
     default:
       return nullptr;

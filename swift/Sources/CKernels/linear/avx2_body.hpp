@@ -1,0 +1,193 @@
+// linear for registers of 8 lanes: a panel is done in halves of 8 outputs. Included by one file per
+// way to make integer dot products, after it has defined
+//   template <Layout layout, int rows>
+//   void add_dots(const uint8_t* values, const int8_t* const (&x)[rows], __m256i (&dots)[rows]);
+// which adds the products of a group of 32 columns with 8 outputs. Everything has internal linkage.
+
+namespace ck {
+namespace {
+
+constexpr int kLanes = 8;
+constexpr int kRowBlock = 4;
+constexpr int kPrefetchBytes = 2048;  // how far ahead of a panel's own reads
+
+__m256 load_scales(const uint8_t* p, ScaleType type) {
+  switch (type) {
+    case ScaleType::f16:
+      return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    case ScaleType::bf16:
+      return _mm256_castsi256_ps(_mm256_slli_epi32(
+          _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), 16));
+    case ScaleType::f32:
+      return _mm256_loadu_ps(reinterpret_cast<const float*>(p));
+  }
+}
+
+template <int lines>
+void prefetch(const uint8_t* p) {
+  for (int i = 0; i < lines; i++) {
+    _mm_prefetch(reinterpret_cast<const char*>(p + kPrefetchBytes + 64 * i), _MM_HINT_T0);
+  }
+}
+
+void store(__m256 sum, const LinearTask& t, int row, int column) {
+  __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(t.outputs - column),
+                                    _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  size_t offset = row * t.out_stride + column;
+  if (t.residual != nullptr) {
+    sum = _mm256_add_ps(sum, _mm256_maskload_ps(t.residual + offset, mask));
+  }
+  _mm256_maskstore_ps(t.out + offset, mask, sum);
+}
+
+/// `rows` rows of x, from `row` on, times 8 outputs of a panel: the lower or the upper half.
+template <Layout layout, int rows>
+void multiply_half(const LinearTask& t, int panel, int half, int row) {
+  const int groups = t.x.columns / kGroupColumns;
+  const size_t scale_bytes = t.format.scale_bytes();
+  const size_t scale_stride = t.format.scale_stride();
+  const size_t bias_offset = kPanelRows * scale_bytes;
+  const size_t group_bytes = t.format.group_bytes();
+  const uint8_t* start = t.panels + panel * t.panel_bytes;
+  const uint8_t* scales = start + half * kLanes * scale_bytes;
+  const uint8_t* values = start + t.values_offset + half * 4 * kLanes;
+  constexpr int kLines = layout == Layout::u4 || layout == Layout::s4 ? 5 : 9;
+  const uint8_t* ahead = start;
+
+  const int8_t* x[rows];
+  const ActivationGroup* x_groups[rows];
+  __m256 sums[rows];
+  for (int r = 0; r < rows; r++) {
+    x[r] = t.x.values + static_cast<size_t>(row + r) * t.x.columns;
+    x_groups[r] = t.x.groups + static_cast<size_t>(row + r) * groups;
+    sums[r] = _mm256_setzero_ps();
+  }
+  for (int first = 0; first < groups; first += t.format.groups_per_scale, scales += scale_stride) {
+    const __m256 scale = load_scales(scales, t.format.scale_type);
+    __m256 bias;
+    if constexpr (has_bias(layout)) bias = load_scales(scales + bias_offset, t.format.scale_type);
+    int last = first + t.format.groups_per_scale;
+    if (last > groups) last = groups;
+    for (int g = first; g < last; g++, values += group_bytes) {
+      if (half == 0) prefetch<kLines>(ahead);
+      ahead += kLines * 64;
+      __m256i dots[rows];
+#pragma clang loop unroll(full)
+      for (int r = 0; r < rows; r++) {
+        dots[r] = layout == Layout::s4   ? _mm256_set1_epi32(x_groups[r][g].offset4)
+                  : layout == Layout::s8 ? _mm256_set1_epi32(x_groups[r][g].offset8)
+                                         : _mm256_setzero_si256();
+      }
+      add_dots<layout, rows>(values, x, dots);
+#pragma clang loop unroll(full)
+      for (int r = 0; r < rows; r++) {
+        const ActivationGroup& group = x_groups[r][g];
+        __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(dots[r]), _mm256_set1_ps(group.scale));
+        sums[r] = _mm256_fmadd_ps(scaled, scale, sums[r]);
+        if constexpr (has_bias(layout)) {
+          sums[r] = _mm256_fmadd_ps(bias, _mm256_set1_ps(group.sum), sums[r]);
+        }
+        x[r] += kGroupColumns;
+      }
+    }
+  }
+  for (int r = 0; r < rows; r++) store(sums[r], t, row + r, panel * kPanelRows + half * kLanes);
+}
+
+template <Layout layout, int rows>
+void multiply_float_half(const LinearTask& t, int panel, int half, int row) {
+  constexpr ScaleType kType = layout == Layout::f16    ? ScaleType::f16
+                              : layout == Layout::bf16 ? ScaleType::bf16
+                                                       : ScaleType::f32;
+  constexpr int kStride = layout == Layout::f32 ? 64 : 32;
+  const uint8_t* p = t.panels + panel * t.panel_bytes + half * kStride / 2;
+  const float* x[rows];
+  __m256 sums[rows];
+  for (int r = 0; r < rows; r++) {
+    x[r] = t.x.floats + static_cast<size_t>(row + r) * t.x.columns;
+    sums[r] = _mm256_setzero_ps();
+  }
+  for (int k = 0; k < t.x.columns; k++, p += kStride) {
+    if (half == 0) prefetch<1>(p);
+    __m256 w = load_scales(p, kType);
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; r++) {
+      sums[r] = _mm256_fmadd_ps(w, _mm256_set1_ps(x[r][k]), sums[r]);
+    }
+  }
+  for (int r = 0; r < rows; r++) store(sums[r], t, row + r, panel * kPanelRows + half * kLanes);
+}
+
+template <Layout layout, int rows>
+void multiply_panels(const LinearTask& t, int row) {
+  for (int panel = 0; panel < t.panel_count; panel++) {
+    for (int half = 0; half < 2; half++) {
+      if constexpr (is_float(layout)) {
+        multiply_float_half<layout, rows>(t, panel, half, row);
+      } else {
+        multiply_half<layout, rows>(t, panel, half, row);
+      }
+    }
+  }
+}
+
+/// Rows in blocks, so that a block's activations stay in the first cache over all panels.
+template <Layout layout>
+void multiply(const LinearTask& t) {
+  int row = 0;
+  for (; row + kRowBlock <= t.x.rows; row += kRowBlock) multiply_panels<layout, kRowBlock>(t, row);
+  for (; row + 2 <= t.x.rows; row += 2) multiply_panels<layout, 2>(t, row);
+  for (; row < t.x.rows; row++) multiply_panels<layout, 1>(t, row);
+}
+
+int32_t largest_lane(__m256i v) {
+  __m128i m = _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
+  return _mm_cvtsi128_si32(_mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
+}
+
+int32_t sum_of_lanes(__m256i v) {
+  __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+}
+
+void quantize(const float* x, int columns, int8_t* values, ActivationGroup* groups) {
+  // As integers, magnitudes order like floats, with infinity and then NaN above all.
+  const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);  // undoes both packs
+  constexpr int32_t kInfinity = 0x7f800000;
+  constexpr float kSmallest = 4e-37f;  // below it 127 / largest overflows
+  for (int g = 0; g < columns / kGroupColumns; g++, x += kGroupColumns, values += kGroupColumns) {
+    __m256 v[4];
+    __m256i q[4], bits = _mm256_setzero_si256(), sums = bits;
+    for (int i = 0; i < 4; i++) {
+      v[i] = _mm256_loadu_ps(x + kLanes * i);
+      bits = _mm256_max_epi32(bits, _mm256_and_si256(_mm256_castps_si256(v[i]), magnitude));
+    }
+    int32_t largest_bits = largest_lane(bits);
+    float largest = __builtin_bit_cast(float, largest_bits);
+    bool finite = largest_bits < kInfinity;
+    float inverse = finite && largest > kSmallest ? 127.0f / largest : 0.0f;
+    float scale = !finite ? __builtin_nanf("") : largest > kSmallest ? largest / 127.0f : 0.0f;
+    for (int i = 0; i < 4; i++) {
+      q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], _mm256_set1_ps(inverse)));
+      sums = _mm256_add_epi32(sums, q[i]);
+    }
+    __m256i bytes =
+        _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(values),
+                        _mm256_permutevar8x32_epi32(bytes, order));
+    int32_t sum = finite ? sum_of_lanes(sums) : 0;
+    groups[g] = {scale, scale * static_cast<float>(sum), -8 * sum, -128 * sum};
+  }
+}
+
+constexpr LinearKernels kKernels = {
+    {multiply<Layout::u4>, multiply<Layout::s4>, multiply<Layout::u8>, multiply<Layout::s8>,
+     multiply<Layout::f16>, multiply<Layout::bf16>, multiply<Layout::f32>},
+    quantize,
+};
+
+}  // namespace
+}  // namespace ck

@@ -1,0 +1,55 @@
+// linear for AVX2 with the VEX-encoded vpdpbusd: four products in 32 bits, no saturation.
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include "kernels.hpp"
+
+#pragma clang attribute push(__attribute__((target("avx2,avxvnni,fma,f16c"))), apply_to = function)
+
+namespace ck {
+namespace {
+
+__m256i load_vector(const uint8_t* p) {
+  return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
+}
+
+/// dots[r] += w * columns 4 quad ... 4 quad + 3 of row r
+template <int rows>
+void add_quads(__m256i w, const int8_t* const (&x)[rows], int quad, __m256i (&dots)[rows]) {
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++) {
+    __m256i four = _mm256_set1_epi32(reinterpret_cast<const int32_t*>(x[r])[quad]);
+    dots[r] = _mm256_dpbusd_avx_epi32(dots[r], w, four);
+  }
+}
+
+template <Layout layout, int rows>
+void add_dots(const uint8_t* values, const int8_t* const (&x)[rows], __m256i (&dots)[rows]) {
+  if constexpr (layout == Layout::u4 || layout == Layout::s4) {
+    const __m256i low = _mm256_set1_epi8(15);
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 4; i++) {
+      __m256i packed = load_vector(values + 64 * i);
+      add_quads<rows>(_mm256_and_si256(packed, low), x, i, dots);
+      add_quads<rows>(_mm256_and_si256(_mm256_srli_epi16(packed, 4), low), x, 4 + i, dots);
+    }
+  } else {
+#pragma clang loop unroll(full)
+    for (int j = 0; j < 8; j++) add_quads<rows>(load_vector(values + 64 * j), x, j, dots);
+  }
+}
+
+}  // namespace
+}  // namespace ck
+
+#include "avx2_body.hpp"
+
+namespace ck {
+extern const LinearKernels* const kLinearAvxVnni;
+const LinearKernels* const kLinearAvxVnni = &kKernels;
+}  // namespace ck
+
+#pragma clang attribute pop
+
+#endif
