@@ -39,17 +39,19 @@ FORBIDDEN = {
     },
 }
 
-# Each target's own headers, and what is below it. Package.swift says which of it is built with it.
-SWIFT = {
+# Each target's own headers, and what is below it. CMLX hands out raw references to MLX's arrays:
+# in Swift, MLXArray alone touches them.
+MODELS = {"CKernels", "MLXArray", "VLLMSwiftFiles", "VLLMSwiftCore"}
+SWIFT: dict[str, set[str]] = {
     "CVLLMSwift": {"vllm_swift.h"},
     "CMLX": {"cmlx.h", "cmlx.hpp", "mlx"},
     "CKernels": {"ckernels.h", "CMLX", "cmlx.h", "cmlx.hpp", "mlx"},
     "VLLMSwiftCore": set(),
     "MLXArray": {"CMLX", "VLLMSwiftCore"},
     "VLLMSwiftFiles": {"VLLMSwiftCore"},
-    "VLLMSwiftModels": {"CKernels", "MLXArray", "VLLMSwiftFiles", "VLLMSwiftCore"},
-    "VLLMSwiftEngine": {"VLLMSwiftModels", "VLLMSwiftFiles", "VLLMSwiftCore", "MLXArray"},
-    "VLLMSwiftBridge": {"CVLLMSwift", "VLLMSwiftEngine", "VLLMSwiftFiles", "VLLMSwiftCore"},
+    "VLLMSwiftModels": MODELS,
+    "VLLMSwiftEngine": MODELS | {"VLLMSwiftModels"},
+    "VLLMSwiftBridge": MODELS | {"VLLMSwiftModels", "VLLMSwiftEngine", "CVLLMSwift"},
 }
 
 

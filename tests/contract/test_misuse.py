@@ -16,9 +16,10 @@ FALLIBLE = [
     "bad_runtime_handles",
     "bad_model_handles",
     "null_pointers",
-    "small_structs",
+    "parameter_sizes",
+    "result_sizes",
+    "request_sizes",
     "reserved_fields",
-    "older_callers",
 ]
 
 
