@@ -25,7 +25,7 @@ int ck_isa_supported(ck_isa isa);
 int ck_isa_best(void);
 
 /* Threads of the process's one pool, the caller's included. 0: the machine's share, from affinity
- * and cgroup quota. Takes effect before the first step; returns the number in force. */
+ * and cgroup quota. Takes effect with the next step; returns the number in force. */
 int ck_pool_configure(int threads);
 
 /* ---------------------------------------------------------------- weights --------------------- */
@@ -66,8 +66,9 @@ size_t ck_matrix_bytes(const ck_matrix *matrix);
 
 /* ---------------------------------------------------------------- KV cache -------------------- */
 
-/* Keys and values of all layers in blocks of CK_BLOCK_TOKENS tokens, float16. Memory is taken from
- * the system as blocks are first written. */
+/* Keys and values of all layers in blocks of CK_BLOCK_TOKENS tokens, 16 bits an element: int16 with
+ * a float32 scale a vector (kv/kv.hpp), as precise as float16 and with float32's range. Memory is
+ * taken from the system as blocks are first written. Plans and queued steps keep it alive. */
 typedef struct ck_kv ck_kv;
 enum { CK_BLOCK_TOKENS = 32 };
 
@@ -98,7 +99,7 @@ typedef int32_t ck_rows;
  * addresses, which must outlive it, and copies everything else. */
 int ck_plan_create(ck_isa isa, int max_rows, ck_kv *kv, ck_plan **out, cmlx_error *error);
 void ck_plan_free(ck_plan *plan);
-/* Bytes of row buffers and scratch space. */
+/* Bytes of row buffers and scratch space. This, like the first step, ends the recording. */
 size_t ck_plan_bytes(const ck_plan *plan);
 
 /* Rows given by the step as float32 [rows, columns]; for tests, and rows given as embeddings. */
@@ -156,7 +157,7 @@ typedef struct ck_sampling {
 } ck_sampling;
 
 /* Draws one token a row. logits: float32 [rows, vocabulary]. out: lazy int32 [rows]. Order as in
- * vLLM: temperature, top-k, top-p, min-p. */
+ * vLLM's V1 sampler: temperature, min-p, top-k, top-p (of what those two keep, renormalized). */
 int ck_sample(cmlx_stream stream, cmlx_array logits, const ck_sampling *rows, int count,
               cmlx_array *out, cmlx_error *error);
 

@@ -34,6 +34,8 @@ struct RowBuffer {
 class Node {
  public:
   virtual ~Node() = default;
+  /// Called once a step on the calling thread, before the region; may allocate.
+  virtual void prepare(const Step& step) { (void)step; }
   virtual void run(Worker& worker, const Step& step) = 0;
   /// Bytes of scratch memory that the node holds for itself.
   virtual size_t scratch_bytes() const { return 0; }

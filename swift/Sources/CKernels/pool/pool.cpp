@@ -13,6 +13,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -84,15 +85,18 @@ struct Leave {};
 // and "I sleep" and "it is done", are each written by one side before it reads the other's.
 class Region {
  public:
-  explicit Region(int size) : size(size), places(size) {}
+  explicit Region(int size) : size(size), seats(size) {}
 
   enum Place : uint32_t { kOut, kIn, kWaiting };
   struct alignas(64) Seat {
+    ~Seat() { std::free(scratch); }
     std::atomic<uint32_t> place{kOut};
+    void* scratch = nullptr;
+    size_t scratch_bytes = 0;
   };
 
   const int size;
-  std::deque<Seat> places;
+  std::deque<Seat> seats;
 
   // Pieces of all loops of a region are numbered in one row, so that a thread that is behind claims
   // nothing of a later loop.
@@ -134,7 +138,7 @@ class Region {
     while (true) {
       opened.wait([&] { return stopping || (number % 2 == 1 && number != last); });
       if (stopping) return;
-      std::atomic<uint32_t>& place = places[index].place;
+      std::atomic<uint32_t>& place = seats[index].place;
       place = kIn;
       uint64_t now = number;
       if (now % 2 == 1) {
@@ -155,7 +159,7 @@ class Region {
     opened.wake();
     work(0);
     number++;
-    for (int i = 1; i < size; i++) finished.wait([&] { return left(places[i].place); });
+    for (int i = 1; i < size; i++) finished.wait([&] { return left(seats[i].place); });
     if (failed) std::rethrow_exception(std::exchange(exception, nullptr));
   }
 
@@ -168,6 +172,19 @@ class Region {
 };
 
 int Worker::size() const { return region_.size; }
+
+void* Worker::scratch(size_t bytes) {
+  Region::Seat& seat = region_.seats[index_];
+  if (bytes > seat.scratch_bytes) {
+    std::free(std::exchange(seat.scratch, nullptr));
+    seat.scratch_bytes = 0;
+    size_t rounded = (bytes + 4095) / 4096 * 4096;
+    seat.scratch = std::aligned_alloc(64, rounded);
+    if (seat.scratch == nullptr) throw std::bad_alloc();
+    seat.scratch_bytes = rounded;
+  }
+  return seat.scratch;
+}
 
 void Worker::for_each_piece(int pieces, void (*body)(void*, int), void* context) {
   if (pieces <= 0) return;
@@ -185,7 +202,7 @@ void Worker::for_each_piece(int pieces, void (*body)(void*, int), void* context)
   }
   auto over = [&] { return r.done >= end || r.failed; };
   if (!over()) {
-    std::atomic<uint32_t>& place = r.places[index_].place;
+    std::atomic<uint32_t>& place = r.seats[index_].place;
     uint32_t waiting = Region::kWaiting;
     place = waiting;
     r.finished.wait([&] { return over() || place != Region::kWaiting; });

@@ -3,6 +3,7 @@
 #ifndef CK_POOL_HPP
 #define CK_POOL_HPP
 
+#include <cstddef>
 #include <functional>
 #include <type_traits>
 
@@ -18,6 +19,9 @@ class Worker {
   /// 0 ..< size(); 0 is the thread that called Pool::run.
   int index() const { return index_; }
   int size() const;
+  /// Memory of this thread's own, 64-byte aligned, its contents undefined: kept from region to
+  /// region and grown when needed. Throws std::bad_alloc.
+  void* scratch(size_t bytes);
 
   /// Runs body(piece) for every piece in 0 ..< pieces, each on some thread of the region, and
   /// returns when all are done, their writes visible to all. Every thread calls it with the same

@@ -1,0 +1,178 @@
+#include "attend.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "kernels.hpp"
+
+namespace ck {
+namespace {
+
+constexpr int kRowsAnAppend = 4;
+
+/// What one thread needs for one piece, in its own scratch memory.
+struct Workspace {
+  Workspace(Worker& worker, int queries, int width) {
+    size_t row = size_t(queries) * width, spans = size_t(queries) * kSpanTokens;
+    size_t floats = 2 * row + spans + spans / 2 + size_t(queries) * (kSpanSums + 6);
+    auto* at = static_cast<float*>(worker.scratch(floats * sizeof(float) + 64 * 16));
+    auto take = [&](size_t count) {
+      return std::exchange(at, at + (count + 15) / 16 * 16);
+    };
+    part = {take(queries), take(queries), take(row)};
+    total = {take(queries), take(queries), take(row)};
+    scores = take(spans);
+    weights = reinterpret_cast<int16_t*>(take(spans / 2));
+    unscale = take(size_t(queries) * kSpanSums);
+    first = reinterpret_cast<int32_t*>(take(queries));
+    last = reinterpret_cast<int32_t*>(take(queries));
+  }
+
+  Partials part, total;
+  float *scores, *unscale;
+  int16_t* weights;
+  int32_t *first, *last;
+};
+
+class Attend : public Node {
+ public:
+  Attend(const AttendKernels* kernels, RowBuffer qkv, const ck_attention& a,
+         std::shared_ptr<KvCache> kv, std::shared_ptr<Rotary> rotary,
+         std::shared_ptr<Schedule> schedule, RowBuffer out)
+      : kernels_(*kernels),
+        qkv_(qkv),
+        out_(out),
+        layer_(a.layer),
+        scale_(a.scale),
+        geometry_(schedule->geometry()),
+        shape_{a.head_dim, geometry_.width, a.soft_cap},
+        kv_(std::move(kv)),
+        rotary_(std::move(rotary)),
+        schedule_(std::move(schedule)) {}
+
+  void run(Worker& worker, const Step& step) override {
+    worker.for_each((step.rows + kRowsAnAppend - 1) / kRowsAnAppend, [&](int piece) {
+      int end = std::min(step.rows, (piece + 1) * kRowsAnAppend);
+      for (int row = piece * kRowsAnAppend; row < end; row++) append(row, step.positions[row]);
+    });
+    const std::vector<Piece>& pieces = schedule_->pieces();
+    worker.for_each(int(pieces.size()), [&](int piece) { attend(worker, pieces[piece]); });
+  }
+
+ private:
+  void append(int row, int position) {
+    const float* q = qkv_.data + size_t(row) * qkv_.columns;
+    const float* k = q + geometry_.heads * shape_.head_dim;
+    const float* v = k + geometry_.kv_heads * shape_.head_dim;
+    const float* rotation = rotary_->row(row);
+    int block = schedule_->sequence(row).blocks[position / CK_BLOCK_TOKENS];
+    for (int head = 0; head < geometry_.kv_heads; head++) {
+      kernels_.append(shape_, k + head * shape_.head_dim, v + head * shape_.head_dim, rotation,
+                      kv_->record(block, layer_, head), position % CK_BLOCK_TOKENS);
+      int16_t* queries = schedule_->queries(head, row);
+      float* scales = schedule_->query_scales(head, row);
+      for (int g = 0; g < geometry_.group(); g++) {
+        const float* query = q + (head * geometry_.group() + g) * shape_.head_dim;
+        kernels_.query(shape_, query, rotation, queries + g * shape_.width, scales + g);
+        scales[g] *= scale_;
+      }
+    }
+  }
+
+  void attend(Worker& worker, const Piece& piece) {
+    const Tile& tile = schedule_->tiles()[piece.tile];
+    int queries = tile.rows * geometry_.group();
+    Workspace work(worker, queries, shape_.width);
+    for (int span = piece.first_span; span <= piece.last_span; span++) {
+      Partials part =
+          tile.parts > 1 ? schedule_->partials(tile, piece.kv_head, span) : work.part;
+      attend_span(tile, piece.kv_head, span, work, part);
+      if (tile.parts == 1) add_span(tile, span, part, work);
+    }
+    if (tile.parts > 1) {
+      if (!schedule_->finish(tile, piece.kv_head)) return;
+      for (int span = tile.first_span; span <= tile.last_span; span++) {
+        add_span(tile, span, schedule_->partials(tile, piece.kv_head, span), work);
+      }
+    }
+    for (int i = 0; i < queries; i++) {
+      int row = tile.first_row + i / geometry_.group();
+      int head = piece.kv_head * geometry_.group() + i % geometry_.group();
+      float* out = out_.data + size_t(row) * out_.columns + head * shape_.head_dim;
+      kernels_.finish(shape_.head_dim, work.total.out + size_t(i) * shape_.width,
+                      work.total.sums[i], out);
+    }
+  }
+
+  /// The keys of a span that the query at `position` sees: first ..< last, or an empty range.
+  std::pair<int, int> seen(int position, int span) const {
+    int start = span * kSpanTokens;
+    int first = std::max(geometry_.first_key(position) - start, 0);
+    int last = std::min(position + 1 - start, kSpanTokens);
+    return {first, std::max(first, last)};
+  }
+
+  void attend_span(const Tile& tile, int kv_head, int span, const Workspace& work,
+                   const Partials& part) {
+    SpanTask task{};
+    task.shape = shape_;
+    task.queries = tile.rows * geometry_.group();
+    task.q = schedule_->queries(kv_head, tile.first_row);
+    task.q_scales = schedule_->query_scales(kv_head, tile.first_row);
+    int last_block = (tile.position + tile.rows - 1) / CK_BLOCK_TOKENS;
+    int first_block = geometry_.first_key(tile.position) / CK_BLOCK_TOKENS;
+    for (int i = 0; i < kSpanBlocks; i++) {
+      int block = span * kSpanBlocks + i;
+      if (block < first_block || block > last_block) continue;
+      task.records[i] = kv_->record(tile.sequence->blocks[block], layer_, kv_head);
+    }
+    for (int i = 0; i < task.queries; i++) {
+      auto [first, last] = seen(tile.position + i / geometry_.group(), span);
+      work.first[i] = first;
+      work.last[i] = last;
+    }
+    task.first = work.first;
+    task.last = work.last;
+    task.scores = work.scores;
+    task.weights = work.weights;
+    task.unscale = work.unscale;
+    task.largest = part.largest;
+    task.sums = part.sums;
+    task.out = part.out;
+    kernels_.span(task);
+  }
+
+  void add_span(const Tile& tile, int span, const Partials& part, const Workspace& work) {
+    const Partials& total = work.total;
+    for (int i = 0; i < tile.rows * geometry_.group(); i++) {
+      int position = tile.position + i / geometry_.group();
+      auto [first, last] = seen(position, span);
+      if (first == last) continue;
+      bool is_first = span == geometry_.first_key(position) / kSpanTokens;
+      size_t at = size_t(i) * shape_.width;
+      kernels_.merge(shape_.width, is_first, part.largest + i, part.sums + i, part.out + at,
+                     total.largest + i, total.sums + i, total.out + at);
+    }
+  }
+
+  const AttendKernels& kernels_;
+  RowBuffer qkv_, out_;
+  int layer_;
+  float scale_;
+  AttendGeometry geometry_;
+  AttendShape shape_;
+  std::shared_ptr<KvCache> kv_;
+  std::shared_ptr<Rotary> rotary_;
+  std::shared_ptr<Schedule> schedule_;
+};
+
+}  // namespace
+
+std::shared_ptr<Node> make_attend(ck_isa isa, RowBuffer qkv, const ck_attention& attention,
+                                  std::shared_ptr<KvCache> kv, std::shared_ptr<Rotary> rotary,
+                                  std::shared_ptr<Schedule> schedule, RowBuffer out) {
+  return std::make_shared<Attend>(attend_kernels(isa), qkv, attention, std::move(kv),
+                                  std::move(rotary), std::move(schedule), out);
+}
+
+}  // namespace ck

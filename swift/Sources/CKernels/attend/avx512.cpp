@@ -1,0 +1,370 @@
+// attend for AVX-512 with VNNI: 16 keys, or 16 columns of values, are the lanes of a register, and
+// vpdpwssd adds the products of two columns (of two keys) to each.
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include "../kv/kv.hpp"
+#include "kernels.hpp"
+
+#pragma clang attribute push( \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"))), \
+    apply_to = function)
+
+namespace ck {
+namespace {
+
+constexpr int kLanes = 16;
+constexpr int kMostQueries = 6;       // that share a load of keys or values
+constexpr int kMostColumns = 4;       // vectors of columns that are summed at once
+constexpr int kMostHeadDim = 1024;
+constexpr float kMostWeight = 32767;  // sums of 64 weights times values fit an int32
+constexpr float kMostWeights = 131000;
+
+__mmask16 lanes(int count) {
+  return count >= kLanes ? 0xffff : static_cast<__mmask16>((1u << count) - 1);
+}
+
+/// Lanes of the tile of keys at `key` that lie in first ..< last.
+__mmask16 lanes_between(int key, int first, int last) {
+  __mmask16 before = last <= key ? 0 : lanes(last - key);
+  return first <= key ? before : before & ~lanes(first - key);
+}
+
+/// exp(x) for x <= 88; NaN stays NaN. Polynomial of 2^f on [-0.5, 0.5], relative error below 3e-7.
+__m512 exponential(__m512 x) {
+  x = _mm512_max_ps(_mm512_set1_ps(-200.0f), x);
+  __m512 t = _mm512_mul_ps(x, _mm512_set1_ps(1.44269504f));
+  __m512 n = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  __m512 f = _mm512_sub_ps(t, n);
+  __m512 p = _mm512_set1_ps(0.00133335581f);
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.00961812911f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.0555041087f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.240226507f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.693147181f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0f));
+  return _mm512_scalef_ps(p, n);
+}
+
+/// cap * tanh(x / cap)
+__m512 capped(__m512 x, float cap) {
+  __m512 twice = _mm512_mul_ps(x, _mm512_set1_ps(2 / cap));
+  twice = _mm512_min_ps(_mm512_set1_ps(40), twice);
+  __m512 e = _mm512_add_ps(exponential(twice), _mm512_set1_ps(1));
+  __m512 tanh = _mm512_sub_ps(_mm512_set1_ps(1), _mm512_div_ps(_mm512_set1_ps(2), e));
+  return _mm512_mul_ps(tanh, _mm512_set1_ps(cap));
+}
+
+/// Halves layout; out is zero beyond head_dim up to width.
+void rotate(const AttendShape& shape, const float* x, const float* rotation, float* out) {
+  int half = shape.head_dim / 2;
+  for (int i = shape.head_dim / kLanes * kLanes; i < shape.width; i += kLanes) {
+    _mm512_storeu_ps(out + i, _mm512_setzero_ps());
+  }
+  for (int i = 0; i < half; i += kLanes) {
+    __mmask16 mask = lanes(half - i);
+    __m512 a = _mm512_maskz_loadu_ps(mask, x + i), b = _mm512_maskz_loadu_ps(mask, x + half + i);
+    __m512 c = _mm512_maskz_loadu_ps(mask, rotation + i);
+    __m512 s = _mm512_maskz_loadu_ps(mask, rotation + half + i);
+    _mm512_mask_storeu_ps(out + i, mask, _mm512_fmsub_ps(a, c, _mm512_mul_ps(b, s)));
+    _mm512_mask_storeu_ps(out + half + i, mask, _mm512_fmadd_ps(b, c, _mm512_mul_ps(a, s)));
+  }
+}
+
+/// What x [head_dim] is to be divided by and then multiplied with to become integers.
+struct Quantizer {
+  float divisor, factor, scale;
+};
+
+Quantizer quantizer(const float* x, int head_dim, float norm, float largest) {
+  __m512i bits = _mm512_setzero_si512();
+  for (int i = 0; i < head_dim; i += kLanes) {
+    __m512 v = _mm512_maskz_loadu_ps(lanes(head_dim - i), x + i);
+    bits = _mm512_max_epu32(bits, _mm512_castps_si512(_mm512_abs_ps(v)));
+  }
+  union {
+    unsigned bits;
+    float value;
+  } magnitude = {_mm512_reduce_max_epu32(bits)};
+  if (magnitude.bits >= 0x7f800000) return {1, 0, __builtin_nanf("")};
+  if (magnitude.value < 1e-30f) return {1, 0, 0};
+  float factor = largest;
+  if (norm > 0) {
+    __m512 squares = _mm512_setzero_ps(), divisor = _mm512_set1_ps(magnitude.value);
+    for (int i = 0; i < head_dim; i += kLanes) {
+      __m512 v = _mm512_maskz_loadu_ps(lanes(head_dim - i), x + i);
+      v = _mm512_div_ps(v, divisor);
+      squares = _mm512_fmadd_ps(v, v, squares);
+    }
+    float by_norm = norm / __builtin_sqrtf(_mm512_reduce_add_ps(squares));
+    factor = by_norm < factor ? by_norm : factor;
+  }
+  return {magnitude.value, factor, magnitude.value / factor};
+}
+
+/// Columns i ..< i + 16 of x as integers; zero beyond head_dim, and all zero where factor is.
+__m512i quantized(const float* x, int i, int head_dim, const Quantizer& by) {
+  __mmask16 mask = by.factor == 0 ? 0 : lanes(head_dim - i);
+  if (i >= head_dim) mask = 0;
+  __m512 v = _mm512_maskz_loadu_ps(mask, x + i);
+  v = _mm512_mul_ps(_mm512_div_ps(v, _mm512_set1_ps(by.divisor)), _mm512_set1_ps(by.factor));
+  return _mm512_maskz_cvtps_epi32(mask, v);
+}
+
+void query(const AttendShape& shape, const float* q, const float* rotation, int16_t* out,
+           float* scale) {
+  alignas(64) float rotated[kMostHeadDim];
+  rotate(shape, q, rotation, rotated);
+  Quantizer by = quantizer(rotated, shape.head_dim, kKeyNorm, kKeyLargest);
+  for (int i = 0; i < shape.width; i += kLanes) {
+    __m256i columns = _mm512_cvtepi32_epi16(quantized(rotated, i, shape.head_dim, by));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), columns);
+  }
+  *scale = by.scale;
+}
+
+void append(const AttendShape& shape, const float* k, const float* v, const float* rotation,
+            uint8_t* record, int slot) {
+  alignas(64) float rotated[kMostHeadDim];
+  RecordLayout layout(shape.head_dim);
+  rotate(shape, k, rotation, rotated);
+  Quantizer by = quantizer(rotated, shape.head_dim, kKeyNorm, kKeyLargest);
+  reinterpret_cast<float*>(record + layout.key_scales())[slot] = by.scale;
+  auto* tile = reinterpret_cast<int32_t*>(record + slot / kTileTokens * layout.tile_bytes());
+  for (int i = 0; i < shape.width; i += kLanes) {
+    alignas(32) int32_t pairs[kLanes / 2];
+    __m256i columns = _mm512_cvtepi32_epi16(quantized(rotated, i, shape.head_dim, by));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(pairs), columns);
+    for (int p = 0; p < kLanes / 2; p++) {
+      tile[(i / 2 + p) * kTileTokens + slot % kTileTokens] = pairs[p];
+    }
+  }
+
+  by = quantizer(v, shape.head_dim, 0, kValueLargest);
+  reinterpret_cast<float*>(record + layout.value_scales())[slot] = by.scale;
+  auto* values = reinterpret_cast<int16_t*>(record + layout.values()) + slot / 2 * 2 * shape.width;
+  // The other token of the pair, which another thread may be writing, is left alone.
+  __mmask32 mask = slot % 2 == 0 ? 0x55555555 : 0xaaaaaaaa;
+  for (int i = 0; i < shape.width; i += kLanes) {
+    __m512i columns = quantized(v, i, shape.head_dim, by);
+    _mm512_mask_storeu_epi16(values + 2 * i, mask,
+                             _mm512_or_si512(_mm512_slli_epi32(columns, 16),
+                                             _mm512_and_si512(columns, _mm512_set1_epi32(0xffff))));
+  }
+}
+
+/// Scores of `count` queries with the 32 keys of a record.
+template <int count>
+void score(const SpanTask& t, int query, int record_index) {
+  RecordLayout layout(t.shape.head_dim);
+  const uint8_t* record = t.records[record_index];
+  const uint8_t *tile0 = record, *tile1 = record + layout.tile_bytes();
+  auto* q = reinterpret_cast<const int32_t*>(t.q + size_t(query) * t.shape.width);
+  int pairs = t.shape.width / 2;
+  __m512i sums[count][2];
+#pragma clang loop unroll(full)
+  for (int i = 0; i < count; i++) sums[i][0] = sums[i][1] = _mm512_setzero_si512();
+  for (int p = 0; p < pairs; p++) {
+    __m512i k0 = _mm512_loadu_si512(tile0 + p * 64), k1 = _mm512_loadu_si512(tile1 + p * 64);
+#pragma clang loop unroll(full)
+    for (int i = 0; i < count; i++) {
+      __m512i columns = _mm512_set1_epi32(q[i * pairs + p]);
+      sums[i][0] = _mm512_dpwssd_epi32(sums[i][0], k0, columns);
+      sums[i][1] = _mm512_dpwssd_epi32(sums[i][1], k1, columns);
+    }
+  }
+  auto* scales = reinterpret_cast<const float*>(record + layout.key_scales());
+  for (int half = 0; half < 2; half++) {
+    __m512 scale = _mm512_loadu_ps(scales + half * kLanes);
+#pragma clang loop unroll(full)
+    for (int i = 0; i < count; i++) {
+      __m512 both = _mm512_mul_ps(scale, _mm512_set1_ps(t.q_scales[query + i]));
+      _mm512_storeu_ps(t.scores + (query + i) * 256 + record_index * 32 + half * kLanes,
+                       _mm512_mul_ps(_mm512_cvtepi32_ps(sums[i][half]), both));
+    }
+  }
+}
+
+float largest_score(const SpanTask& t, float* scores, int first, int last) {
+  __m512 largest = _mm512_set1_ps(-__builtin_inff());
+  for (int key = first / kLanes * kLanes; key < last; key += kLanes) {
+    __m512 s = _mm512_loadu_ps(scores + key);
+    if (t.shape.soft_cap != 0) {
+      s = capped(s, t.shape.soft_cap);
+      _mm512_storeu_ps(scores + key, s);
+    }
+    largest = _mm512_mask_max_ps(largest, lanes_between(key, first, last), largest, s);
+  }
+  return _mm512_reduce_max_ps(largest);
+}
+
+/// Weights of one query: exp(score - largest), summed; times the values' scales, as int16.
+void weigh(const SpanTask& t, int query, int first_sum, int last_sum) {
+  int first = t.first[query], last = t.last[query];
+  float* scores = t.scores + query * 256;
+  int16_t* weights = t.weights + query * 256;
+  float largest = largest_score(t, scores, first, last);
+  size_t value_scales = RecordLayout(t.shape.head_dim).value_scales();
+  __m512 total = _mm512_setzero_ps();
+  for (int s = first_sum; s <= last_sum; s++) {
+    __m512 weight[4], most = _mm512_setzero_ps(), sum = _mm512_setzero_ps();
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 4; i++) {
+      int key = s * kSumTokens + i * kLanes;
+      __mmask16 mask = lanes_between(key, first, last);
+      const uint8_t* record = t.records[key / CK_BLOCK_TOKENS];
+      weight[i] = _mm512_setzero_ps();
+      if (mask == 0) continue;
+      __m512 x = _mm512_sub_ps(_mm512_loadu_ps(scores + key), _mm512_set1_ps(largest));
+      __m512 p = _mm512_maskz_mov_ps(mask, exponential(x));
+      total = _mm512_add_ps(total, p);
+      auto* scales = reinterpret_cast<const float*>(record + value_scales);
+      __m512 scale = _mm512_maskz_loadu_ps(mask, scales + i % 2 * kLanes);
+      weight[i] = _mm512_mul_ps(p, scale);
+      most = _mm512_max_ps(most, weight[i]);
+      sum = _mm512_add_ps(sum, weight[i]);
+    }
+    float of_sum = _mm512_reduce_add_ps(sum);
+    float scale = kMostWeights / of_sum, of_most = kMostWeight / _mm512_reduce_max_ps(most);
+    if (of_most < scale) scale = of_most;  // NaN stays NaN
+    if (of_sum == 0) scale = 0;
+    t.unscale[query * kSpanSums + s] = of_sum == 0 ? 0 : 1 / scale;
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 4; i++) {
+      __m512i w = _mm512_cvtps_epi32(_mm512_mul_ps(weight[i], _mm512_set1_ps(scale)));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(weights + s * kSumTokens + i * kLanes),
+                          _mm512_cvtepi32_epi16(w));
+    }
+  }
+  t.largest[query] = largest;
+  t.sums[query] = _mm512_reduce_add_ps(total);
+}
+
+/// Adds weights . values of one sum's keys to `columns` vectors of `count` queries' results.
+template <int count, int columns>
+void mix(const SpanTask& t, int query, int column, int sum, int last) {
+  int width = t.shape.width;
+  size_t values = RecordLayout(t.shape.head_dim).values();
+  __m512i sums[count][columns];
+#pragma clang loop unroll(full)
+  for (int i = 0; i < count; i++) {
+#pragma clang loop unroll(full)
+    for (int c = 0; c < columns; c++) sums[i][c] = _mm512_setzero_si512();
+  }
+  for (int half = 0; half < 2; half++) {
+    const uint8_t* record = t.records[sum * 2 + half];
+    int keys = last - sum * kSumTokens - half * CK_BLOCK_TOKENS;
+    if (record == nullptr || keys <= 0) continue;
+    int pairs = keys >= CK_BLOCK_TOKENS ? CK_BLOCK_TOKENS / 2 : (keys + 1) / 2;
+    const uint8_t* v = record + values + column * 64;
+    auto* weights = reinterpret_cast<const int32_t*>(t.weights + query * 256 + sum * kSumTokens +
+                                                     half * CK_BLOCK_TOKENS);
+    for (int p = 0; p < pairs; p++, v += width * 4) {
+      __m512i weight[count];
+#pragma clang loop unroll(full)
+      for (int i = 0; i < count; i++) weight[i] = _mm512_set1_epi32(weights[i * 128 + p]);
+#pragma clang loop unroll(full)
+      for (int c = 0; c < columns; c++) {
+        __m512i value = _mm512_loadu_si512(v + c * 64);
+#pragma clang loop unroll(full)
+        for (int i = 0; i < count; i++) {
+          sums[i][c] = _mm512_dpwssd_epi32(sums[i][c], value, weight[i]);
+        }
+      }
+    }
+  }
+#pragma clang loop unroll(full)
+  for (int i = 0; i < count; i++) {
+    __m512 unscale = _mm512_set1_ps(t.unscale[(query + i) * kSpanSums + sum]);
+    float* out = t.out + size_t(query + i) * width + column * kLanes;
+#pragma clang loop unroll(full)
+    for (int c = 0; c < columns; c++) {
+      __m512 before = _mm512_loadu_ps(out + c * kLanes);
+      _mm512_storeu_ps(out + c * kLanes,
+                       _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[i][c]), unscale, before));
+    }
+  }
+}
+
+template <int count>
+void mix_columns(const SpanTask& t, int query, int sum, int last) {
+  int vectors = t.shape.width / kLanes, c = 0;
+  for (; c + kMostColumns <= vectors; c += kMostColumns) {
+    mix<count, kMostColumns>(t, query, c, sum, last);
+  }
+  for (; c < vectors; c++) mix<count, 1>(t, query, c, sum, last);
+}
+
+using Score = void (*)(const SpanTask&, int query, int record);
+using Mix = void (*)(const SpanTask&, int query, int sum, int last);
+constexpr Score kScore[] = {nullptr,  score<1>, score<2>, score<3>,
+                            score<4>, score<5>, score<6>};
+constexpr Mix kMix[] = {nullptr,        mix_columns<1>, mix_columns<2>, mix_columns<3>,
+                        mix_columns<4>, mix_columns<5>, mix_columns<6>};
+
+void span(const SpanTask& t) {
+  int first = 256, last = 0;
+  for (int i = 0; i < t.queries; i++) {
+    if (t.first[i] == t.last[i]) continue;
+    first = t.first[i] < first ? t.first[i] : first;
+    last = t.last[i] > last ? t.last[i] : last;
+  }
+  size_t floats = size_t(t.queries) * t.shape.width;
+  for (size_t i = 0; i < floats; i += kLanes) _mm512_storeu_ps(t.out + i, _mm512_setzero_ps());
+  if (first >= last) return;
+  for (int r = first / CK_BLOCK_TOKENS; r <= (last - 1) / CK_BLOCK_TOKENS; r++) {
+    for (int i = 0; i < t.queries; i += kMostQueries) {
+      kScore[t.queries - i < kMostQueries ? t.queries - i : kMostQueries](t, i, r);
+    }
+  }
+  int first_sum = first / kSumTokens, last_sum = (last - 1) / kSumTokens;
+  for (int i = 0; i < t.queries; i++) weigh(t, i, first_sum, last_sum);
+  for (int s = first_sum; s <= last_sum; s++) {
+    for (int i = 0; i < t.queries; i += kMostQueries) {
+      kMix[t.queries - i < kMostQueries ? t.queries - i : kMostQueries](t, i, s, last);
+    }
+  }
+}
+
+void merge(int width, int first, const float* largest, const float* sum, const float* out,
+           float* total_largest, float* total_sum, float* total_out) {
+  if (first) {
+    *total_largest = *largest;
+    *total_sum = *sum;
+    for (int i = 0; i < width; i += kLanes) {
+      _mm512_storeu_ps(total_out + i, _mm512_loadu_ps(out + i));
+    }
+    return;
+  }
+  __m512 old_largest = _mm512_set1_ps(*total_largest), new_largest = _mm512_set1_ps(*largest);
+  __m512 both = _mm512_max_ps(old_largest, new_largest);
+  __m512 old_factor = exponential(_mm512_sub_ps(old_largest, both));
+  __m512 new_factor = exponential(_mm512_sub_ps(new_largest, both));
+  __m512 sums = _mm512_mul_ps(_mm512_set1_ps(*total_sum), old_factor);
+  sums = _mm512_fmadd_ps(_mm512_set1_ps(*sum), new_factor, sums);
+  *total_largest = _mm512_cvtss_f32(both);
+  *total_sum = _mm512_cvtss_f32(sums);
+  for (int i = 0; i < width; i += kLanes) {
+    __m512 o = _mm512_mul_ps(_mm512_loadu_ps(total_out + i), old_factor);
+    _mm512_storeu_ps(total_out + i, _mm512_fmadd_ps(_mm512_loadu_ps(out + i), new_factor, o));
+  }
+}
+
+void finish(int head_dim, const float* total_out, float sum, float* out) {
+  for (int i = 0; i < head_dim; i += kLanes) {
+    __mmask16 mask = lanes(head_dim - i);
+    __m512 v = _mm512_div_ps(_mm512_maskz_loadu_ps(mask, total_out + i), _mm512_set1_ps(sum));
+    _mm512_mask_storeu_ps(out + i, mask, v);
+  }
+}
+
+}  // namespace
+
+extern const AttendKernels kAttendAvx512;
+const AttendKernels kAttendAvx512 = {append, query, span, merge, finish};
+
+}  // namespace ck
+
+#pragma clang attribute pop
+
+#endif

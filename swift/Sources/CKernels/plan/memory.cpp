@@ -1,0 +1,88 @@
+// Where a plan's rows lie, and its replay.
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <stdexcept>
+
+#include "plan.hpp"
+
+namespace ck {
+
+/// Rows that are needed no more give their slot to later ones: the smallest free slot that is wide
+/// enough, else the widest, widened. A residual that is not read again is added in place.
+void Plan::assign_slots() {
+  std::vector<int> widths, free;
+  auto take = [&](int columns) {
+    auto best = free.end();
+    for (auto it = free.begin(); it != free.end(); ++it) {
+      if (best == free.end()) {
+        best = it;
+        continue;
+      }
+      bool fits = widths[*it] >= columns, best_fits = widths[*best] >= columns;
+      bool closer = fits ? widths[*it] < widths[*best] : widths[*it] > widths[*best];
+      if (fits != best_fits ? fits : closer) best = it;
+    }
+    if (best == free.end()) {
+      widths.push_back(columns);
+      return int(widths.size()) - 1;
+    }
+    int slot = *best;
+    free.erase(best);
+    widths[slot] = std::max(widths[slot], columns);
+    return slot;
+  };
+  for (size_t i = 0; i < ops_.size(); i++) {
+    const Op& op = ops_[i];
+    auto ends_here = [&](ck_rows id) { return rows_[id].last_use == i; };
+    bool residual_ends = op.residual >= 0 && ends_here(op.residual) &&
+                         std::find(op.reads.begin(), op.reads.end(), op.residual) == op.reads.end();
+    if (op.writes >= 0) {
+      rows_[op.writes].slot =
+          residual_ends ? rows_[op.residual].slot : take(rows_[op.writes].columns);
+    }
+    std::vector<ck_rows> dead = op.reads;
+    if (op.residual >= 0 && !residual_ends) dead.push_back(op.residual);
+    std::sort(dead.begin(), dead.end());
+    dead.erase(std::unique(dead.begin(), dead.end()), dead.end());
+    for (ck_rows id : dead) {
+      if (ends_here(id)) free.push_back(rows_[id].slot);
+    }
+  }
+  for (int width : widths) {
+    size_t bytes = (size_t(width) * limits_.max_rows * sizeof(float) + 63) / 64 * 64;
+    slots_.emplace_back(static_cast<float*>(std::aligned_alloc(64, bytes)));
+    if (slots_.back() == nullptr) throw std::bad_alloc();
+    slot_bytes_ += bytes;
+  }
+}
+
+RowBuffer Plan::buffer(ck_rows id) const { return {slots_[rows_[id].slot].get(), rows_[id].columns}; }
+
+void Plan::seal() {
+  if (sealed_) return;
+  if (ops_.empty()) throw std::invalid_argument("the plan has no ops");
+  assign_slots();
+  for (auto& rotary : rotaries_) nodes_.push_back(rotary);
+  for (auto& schedule : schedules_) nodes_.push_back(schedule);
+  for (Op& op : ops_) nodes_.push_back(op.make(*this));
+  sealed_ = true;
+}
+
+size_t Plan::bytes() const {
+  size_t bytes = slot_bytes_ + scratch_.bytes();
+  for (auto& node : nodes_) bytes += node->scratch_bytes();
+  return bytes;
+}
+
+void Plan::run(const Step& step) {
+  for (auto& node : nodes_) node->prepare(step);
+  Pool::shared().run([&](Worker& worker) {
+    for (auto& node : nodes_) node->run(worker, step);
+  });
+  if (limits_.ends_in_logits) return;
+  RowBuffer last = buffer(ops_.back().writes);
+  std::memcpy(step.output, last.data, size_t(step.rows) * last.columns * sizeof(float));
+}
+
+}  // namespace ck

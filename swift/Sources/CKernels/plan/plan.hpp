@@ -1,0 +1,99 @@
+// A plan: the ops of one forward pass, recorded once, replayed every step.
+#ifndef CK_PLAN_HPP
+#define CK_PLAN_HPP
+
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "../attend/rotary.hpp"
+#include "../attend/schedule.hpp"
+#include "../kv/kv.hpp"
+#include "../linear/scratch.hpp"
+#include "node.hpp"
+
+namespace ck {
+
+/// What a step may ask of a plan.
+struct PlanLimits {
+  int max_rows = 0;
+  int vocabulary = 0;     // tokens below it can be embedded; 0: the plan embeds none
+  int input_columns = 0;  // 0: the plan takes no rows
+  bool attends = false;
+  int output_columns = 0;
+  bool ends_in_logits = false;
+};
+
+class Plan {
+ public:
+  Plan(ck_isa isa, int max_rows, std::shared_ptr<KvCache> kv);
+
+  // Recording. Each of these throws std::invalid_argument when its arguments do not fit together.
+  ck_rows input(int columns);
+  ck_rows embed(const ck_matrix& table);
+  ck_rows norm_linear(ck_rows x, const float* weight, float epsilon, const ck_matrix& matrix);
+  ck_rows attend(ck_rows qkv, const ck_attention& attention);
+  ck_rows linear(ck_rows x, const ck_matrix& matrix, ck_rows residual);
+  ck_rows gated_linear(ck_rows gate_up, ck_activation activation, const ck_matrix& matrix,
+                       ck_rows residual);
+  void logits(ck_rows x, const float* weight, float epsilon, const ck_matrix& matrix);
+
+  /// Ends the recording: gives rows their memory and makes the nodes. Idempotent.
+  void seal();
+  const PlanLimits& limits() const { return limits_; }
+  const KvCache* kv() const { return kv_.get(); }
+  /// Of a sealed plan.
+  size_t bytes() const;
+  /// Replays a sealed plan. One step at a time.
+  void run(const Step& step);
+
+ private:
+  using Make = std::function<std::shared_ptr<Node>(Plan&)>;
+  struct Op {
+    std::vector<ck_rows> reads;
+    ck_rows residual, writes;  // -1: none; `writes` may take the place of a residual's last use
+    Make make;
+  };
+  /// Rows between two ops, and the slot of memory they lie in.
+  struct Rows {
+    int columns;
+    int slot = -1;
+    size_t last_use = 0;  // the last op that reads them
+  };
+  struct Free {
+    void operator()(float* memory) const { std::free(memory); }
+  };
+
+  ck_rows record(std::vector<ck_rows> reads, ck_rows residual, int columns, Make make);
+  const Rows& rows(ck_rows id, const char* what) const;
+  void expect(ck_rows id, int columns, const char* what) const;
+  void expect(const ck_matrix& matrix) const;
+  void assign_slots();
+  RowBuffer buffer(ck_rows id) const;
+  std::shared_ptr<Rotary> rotary_for(const ck_attention& attention);
+  std::shared_ptr<Schedule> schedule_for(const ck_attention& attention);
+
+  ck_isa isa_;
+  std::shared_ptr<KvCache> kv_;
+  PlanLimits limits_;
+  std::vector<Op> ops_;
+  std::vector<Rows> rows_;
+  std::vector<std::shared_ptr<Rotary>> rotaries_;
+  std::vector<std::shared_ptr<Schedule>> schedules_;
+  bool sealed_ = false;
+  std::vector<std::unique_ptr<float, Free>> slots_;
+  size_t slot_bytes_ = 0;
+  Scratch scratch_;
+  std::vector<std::shared_ptr<Node>> nodes_;
+};
+
+}  // namespace ck
+
+struct ck_plan {
+  std::shared_ptr<ck::Plan> plan;  // queued steps keep it
+  std::vector<uint64_t> written;   // by block: the last step that writes it
+  uint64_t steps = 0;
+};
+
+#endif  // CK_PLAN_HPP

@@ -1,0 +1,173 @@
+#include "draw.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+namespace ck {
+namespace {
+
+// 128 buckets a unit of the scaled logit; the last has all that is 32 units and more below the top.
+constexpr int kBuckets = 4096;
+constexpr float kBucketsAUnit = 128;
+constexpr uint16_t kDropped = kBuckets;
+
+[[noreturn]] void refuse(int row, const std::string& why) {
+  throw std::invalid_argument("sampling of row " + std::to_string(row) + ": " + why);
+}
+
+[[noreturn]] void fail(int row, const std::string& why) {
+  throw std::domain_error("the logits of row " + std::to_string(row) + " " + why);
+}
+
+/// exp(x) for x <= 0, 0 below -87; relative error below 2e-7. Written so that compilers vectorize it.
+inline float exponential(float x) {
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+  float t = std::max(x, -87.0f);
+  float n = (t * 1.44269504f + kRound) - kRound;
+  float f = (t - n * 0.693359375f) + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * f + 1.3981999507e-3f;
+  p = p * f + 8.3334519073e-3f;
+  p = p * f + 4.1665795894e-2f;
+  p = p * f + 1.6666665459e-1f;
+  p = p * f + 5.0000001201e-1f;
+  p = p * f * f + f + 1.0f;
+  float power = std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
+  return x < -87.0f ? 0.0f : p * power;
+}
+
+/// The largest of the row. Throws if one is NaN or none is above minus infinity.
+float largest_logit(const float* logits, int vocabulary, int row) {
+  float largest = -std::numeric_limits<float>::infinity();
+  int32_t numbers = 0;
+  for (int i = 0; i < vocabulary; i++) {
+    largest = logits[i] > largest ? logits[i] : largest;
+    numbers += logits[i] == logits[i];
+  }
+  if (numbers != vocabulary) fail(row, "hold NaN");
+  if (largest == -std::numeric_limits<float>::infinity()) fail(row, "are all minus infinity");
+  return largest;
+}
+
+}  // namespace
+
+void check_sampling(const ck_sampling& s, int row) {
+  if (!(s.temperature >= 0) || std::isinf(s.temperature)) {
+    refuse(row, "the temperature must be 0 or more, not " + std::to_string(s.temperature));
+  }
+  if (!(s.top_p > 0 && s.top_p <= 1)) {
+    refuse(row, "top_p must be above 0 and at most 1, not " + std::to_string(s.top_p));
+  }
+  if (!(s.min_p >= 0 && s.min_p <= 1)) {
+    refuse(row, "min_p must be 0 to 1, not " + std::to_string(s.min_p));
+  }
+  if (s.top_k < 0) refuse(row, "top_k must be 0 or more, not " + std::to_string(s.top_k));
+  if (!(s.uniform >= 0 && s.uniform < 1)) {
+    refuse(row, "the draw must lie in [0, 1), not at " + std::to_string(s.uniform));
+  }
+}
+
+int32_t most_likely(const float* logits, int vocabulary, int row) {
+  float largest = largest_logit(logits, vocabulary, row);
+  return static_cast<int32_t>(std::find(logits, logits + vocabulary, largest) - logits);
+}
+
+int32_t Drawer::draw(const float* logits, int vocabulary, const ck_sampling& sampling, int row) {
+  float largest = largest_logit(logits, vocabulary, row);
+  if (std::isinf(largest)) fail(row, "hold infinity");
+  vocabulary_ = vocabulary;
+  fill(logits, largest, sampling);
+
+  Bound kept = whole();
+  if (sampling.top_k > 0) kept = first_tokens(sampling.top_k);
+  if (sampling.top_p < 1) kept = first_mass(kept.mass * sampling.top_p, kept);
+  // The token at which the cumulative mass comes to exceed the target.
+  double target = kept.mass * sampling.uniform;
+  Bound drawn = first_mass(std::nextafter(target, std::numeric_limits<double>::infinity()), kept);
+  return ordered(drawn.bucket)[drawn.count - 1];
+}
+
+void Drawer::fill(const float* logits, float largest, const ck_sampling& sampling) {
+  logits_ = logits;
+  ordered_bucket_ = -1;
+  probabilities_.resize(vocabulary_);
+  buckets_.resize(vocabulary_);
+  counts_.assign(kBuckets + 1, 0);
+  masses_.assign(kBuckets + 1, 0);
+  float inverse = 1 / sampling.temperature;
+  bool tiny = std::isinf(inverse);  // a temperature below 3e-39: only the largest have any mass
+  float least = std::max(sampling.min_p, std::numeric_limits<float>::min());
+  float* p = probabilities_.data();
+  uint16_t* bucket = buckets_.data();
+  for (int i = 0; i < vocabulary_; i++) {
+    float below = tiny ? (logits[i] == largest ? 0 : -100.0f) : (logits[i] - largest) * inverse;
+    p[i] = exponential(below);
+    float at = std::min(-below * kBucketsAUnit, float(kBuckets - 1));
+    bucket[i] = p[i] >= least ? static_cast<uint16_t>(static_cast<int32_t>(at)) : kDropped;
+  }
+  for (int i = 0; i < vocabulary_; i++) {
+    counts_[bucket[i]]++;
+    masses_[bucket[i]] += p[i];
+  }
+}
+
+const std::vector<int32_t>& Drawer::ordered(int bucket) {
+  if (bucket == ordered_bucket_) return ordered_;
+  ordered_bucket_ = bucket;
+  ordered_.clear();
+  for (int i = 0; i < vocabulary_; i++) {
+    if (buckets_[i] == bucket) ordered_.push_back(i);
+  }
+  std::sort(ordered_.begin(), ordered_.end(), [&](int32_t a, int32_t b) {
+    return logits_[a] != logits_[b] ? logits_[a] > logits_[b] : a < b;
+  });
+  return ordered_;
+}
+
+Drawer::Bound Drawer::whole() const {
+  Bound all{0, 0, 0};
+  for (int b = 0; b < kBuckets; b++) {
+    if (counts_[b] == 0) continue;
+    all = {b, counts_[b], all.mass + masses_[b]};
+  }
+  return all;
+}
+
+/// The first `count` tokens, or all where there are fewer.
+Drawer::Bound Drawer::first_tokens(size_t count) {
+  double mass = 0;
+  for (int b = 0; b < kBuckets; b++) {
+    if (counts_[b] >= count) {
+      for (size_t i = 0; i < count; i++) mass += probabilities_[ordered(b)[i]];
+      return {b, count, mass};
+    }
+    count -= counts_[b];
+    mass += masses_[b];
+  }
+  return whole();
+}
+
+/// The fewest first tokens whose mass is at least `mass`, or all of `within`.
+Drawer::Bound Drawer::first_mass(double mass, const Bound& within) {
+  double before = 0;
+  for (int b = 0; b <= within.bucket; b++) {
+    if (counts_[b] == 0) continue;
+    if (b < within.bucket && before + masses_[b] < mass) {
+      before += masses_[b];
+      continue;
+    }
+    size_t count = b < within.bucket ? counts_[b] : within.count;
+    for (size_t i = 0; i < count; i++) {
+      before += probabilities_[ordered(b)[i]];
+      if (before >= mass) return {b, i + 1, before};
+    }
+    if (b < within.bucket) continue;
+  }
+  return within;
+}
+
+}  // namespace ck
