@@ -202,6 +202,8 @@ class Engine:
         """
         self._session.require_open()
         ids = self._token_ids(token_ids)
+        if not ids:
+            raise EmptyPromptError("There are no tokens; give at least one.")
         self._require_fits(ids, room=0)
         return self._session.model.native.logits(ids, self._info.vocab_size)
 

@@ -7,7 +7,6 @@ from typing import Generic, Protocol, TypeVar
 
 from ._ffi.channel import (
     FINISH_CANCELLED,
-    FINISH_ERROR,
     FINISH_LENGTH,
     FINISH_NONE,
     FINISH_STOP,
@@ -105,13 +104,10 @@ class Generation(Generic[ChannelT]):
                 continue
             completion = request.completions[event.sequence]
             completion.push(event.tokens)
-            if event.finish == FINISH_ERROR:
-                raise self._session.runtime.request_error(event.request)
             if event.finish != FINISH_NONE:
-                completion.finish(_REASONS[event.finish])
+                completion.finish(_REASONS.get(event.finish, "cancelled"))
             if request.done():
-                request.info = self._session.runtime.request_info(event.request)
-                self._session.release((event.request,))
+                request.info = self._session.finish(event.request)
                 self._running -= 1
 
     def outputs(self) -> list[RequestOutput]:
@@ -126,6 +122,10 @@ class Generation(Generic[ChannelT]):
             )
             for name, request in self._requests.items()
         ]
+
+    def require_usable(self) -> None:
+        """Raises ForkedProcessError in a forked child, where no event will ever arrive."""
+        self._session.runtime.require_usable()
 
     def take(self) -> StreamChunk | None:
         """What is new of a single request since the last call; None while there is nothing."""

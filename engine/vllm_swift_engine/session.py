@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from ._ffi.channel import Channel
 from ._ffi.convert import Prompt
-from .errors import EngineClosedError
+from ._ffi.runtime import RequestInfo
+from .errors import EngineClosedError, RequestCancelledError
 from .models.shared import Lease
 
 
@@ -39,6 +40,24 @@ class Session:
             requests = self.runtime.submit(self.model.native.handle, prompts, channel)
             self._channels.update(dict.fromkeys(requests, channel))
             return requests
+
+    def finish(self, request: int) -> RequestInfo:
+        """Counts and times of a request that has ended, which is then forgotten.
+
+        Raises:
+            EngineClosedError: the engine was closed in between.
+            RequestCancelledError: the request was released in between.
+            VLLMSwiftError: the request failed; its own error.
+        """
+        with self._lock:
+            self.require_open()
+            if request not in self._channels:
+                raise RequestCancelledError("The request was cancelled.")
+            info, failure = self.runtime.request_info(request)
+            self.release((request,))
+        if failure is not None:
+            raise failure
+        return info
 
     def release(self, requests: Iterable[int]) -> None:
         """Forgets requests, cancelling those that run. Harmless when done twice."""

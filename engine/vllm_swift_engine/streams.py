@@ -33,6 +33,7 @@ class TokenStream(Iterator[StreamChunk]):
             raise StopIteration
         try:
             while (chunk := self._generation.take()) is None:
+                self._generation.require_usable()
                 self._generation.feed(self._generation.channel.get())
         except RequestCancelledError:
             self._ended = True
@@ -80,6 +81,7 @@ class AsyncTokenStream(AsyncIterator[StreamChunk]):
             raise StopAsyncIteration
         try:
             while (chunk := self._generation.take()) is None:
+                self._generation.require_usable()
                 self._generation.feed(await self._generation.channel.get())
         except RequestCancelledError:
             self._ended = True

@@ -86,10 +86,14 @@ class Runtime:
         del kept
         return list(names)
 
-    def request_info(self, request: int) -> RequestInfo:
-        """Counts and times of a request that was not released yet."""
-        info = self._request_info(request)
-        return RequestInfo(
+    def request_info(self, request: int) -> tuple[RequestInfo, VLLMSwiftError | None]:
+        """Counts and times of a request that was not released yet, and what made it fail."""
+        info = sized(self.library, "vsw_request_info")
+        error = self._ffi.new("vsw_error *")
+        status = self._lib.vsw_request_get_info(self.handle, request, info, error)
+        check(self.library, status, error)
+        failure = error_from(self.library, info.error.code, info.error) if info.error.code else None
+        counts = RequestInfo(
             info.prompt_tokens,
             info.cached_tokens,
             info.output_tokens,
@@ -97,18 +101,7 @@ class Runtime:
             info.prefill_us / 1e6,
             info.decode_us / 1e6,
         )
-
-    def request_error(self, request: int) -> VLLMSwiftError:
-        """What ended a request that finished with an error."""
-        info = self._request_info(request)
-        return error_from(self.library, info.error.code, info.error)
-
-    def _request_info(self, request: int) -> Any:
-        info = sized(self.library, "vsw_request_info")
-        error = self._ffi.new("vsw_error *")
-        status = self._lib.vsw_request_get_info(self.handle, request, info, error)
-        check(self.library, status, error)
-        return info
+        return counts, failure
 
     def release(self, request: int) -> None:
         """Forgets a request, cancelling it if it still runs. Harmless when done twice."""

@@ -41,6 +41,7 @@ class FakeLibrary:
         self._names = itertools.count(1)
         self._files: dict[int, tuple[Path, dict[str, Any]]] = {}
         self._running: dict[int, deque[list[int] | int]] = {}
+        self._failed: set[int] = set()
         self._counts: dict[int, list[int]] = {}
 
     def wait_for_running(self, count: int) -> None:
@@ -167,13 +168,16 @@ class FakeLibrary:
             self._counts[name][1] += len(new)
         if steps and isinstance(steps[0], int):
             event.finish_reason = steps[0]
+            if steps[0] == ERROR:
+                self._failed.add(name)
             del self._running[name]
         return int(event.token_count)
 
     def vsw_request_get_info(self, _: Any, request: int, info: Any, __: Any) -> int:
         info.prompt_tokens, info.output_tokens = self._counts[request]
         info.queue_us, info.prefill_us, info.decode_us = 1_000, 2_000, 1_000_000
-        info.error.code, info.error.message = self.failure[0], self.failure[1].encode()
+        if request in self._failed:
+            info.error.code, info.error.message = self.failure[0], self.failure[1].encode()
         return OK
 
     def vsw_release(self, _: Any, request: int) -> None:
