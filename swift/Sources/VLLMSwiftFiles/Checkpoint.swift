@@ -22,10 +22,6 @@ public protocol Checkpoint: AnyObject, Sendable {
   ///   `CheckpointTensor.Format`; `modelCorrupt` if its parts do not fit together.
   func tensor(_ name: String) throws -> CheckpointTensor?
 
-  /// - Throws: what `tensor` throws for any of them, or `unsupportedArchitecture` if one of them is
-  ///   no part of the architecture.
-  func validate() throws
-
   /// The JSON of one section of `vsw_model_file_json`, UTF-8.
   func json(_ section: CheckpointSection) throws -> [UInt8]
 }
@@ -45,6 +41,11 @@ public func openCheckpoint(_ path: String) throws -> any Checkpoint {
 }
 
 extension Checkpoint {
+  /// - Throws: what `tensor` throws for any of them.
+  public func validate() throws {
+    for name in tensorNames { _ = try tensor(name) }
+  }
+
   /// Gives the tensor's pages back to the system once it was repacked; it stays readable.
   public func release(_ tensor: CheckpointTensor) {
     tensor.owner.release(tensor.data)
@@ -81,6 +82,14 @@ func json(of tensors: [TensorListing]) -> [UInt8] {
 }
 
 extension ModelConfig {
+  /// Each layer has at least one tensor. With more layers than that a number is damaged, and making
+  /// room for as many would end the process.
+  func checkLayers(tensors: Int) throws {
+    guard let layers = try size("num_hidden_layers"), layers > tensors else { return }
+    throw EngineError.corrupt(
+      file, "'num_hidden_layers' is \(layers), and the model has \(tensors) tensors")
+  }
+
   func json() -> [UInt8] {
     var json = JSONWriter()
     json.value(.object(values))

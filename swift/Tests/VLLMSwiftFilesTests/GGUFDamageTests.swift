@@ -68,8 +68,8 @@ import VLLMSwiftCore
     try expect(.modelCorrupt, "'blk.0.attn_q.weight' is there twice") {
       $0.tensors[3].name = "blk.0.attn_q.weight"
     }
-    try expect(.modelCorrupt, "'model.norm.weight' is there twice") {
-      $0.tensors[1].name = "model.norm.weight"
+    try expect(.modelCorrupt, "'model.layers.0.self_attn.q_proj.weight' is there twice") {
+      $0.tensors[3].name = "blk.00.attn_q.weight"
     }
     try expect(.modelCorrupt, "'blk.0.attn_norm.weight'") { $0.tensors[1].dimensions = [] }
     try expect(.modelCorrupt, "'blk.0.attn_norm.weight'") {
@@ -104,6 +104,7 @@ import VLLMSwiftCore
     for value: GGUFBuilder.Value in [.u32(0), .i32(-1), .u64(1 << 63), .f32(2)] {
       try expect(.modelCorrupt, "'llama.block_count'") { $0["llama.block_count"] = value }
     }
+    try expect(.modelCorrupt, "'num_hidden_layers' is 12") { $0["llama.block_count"] = .u32(12) }
     try expect(.modelCorrupt, "'llama.rope.freq_base'") { $0["llama.rope.freq_base"] = .f32(.nan) }
     try expect(.modelCorrupt, "'tokenizer.ggml.eos_token_id'") {
       $0["tokenizer.ggml.eos_token_id"] = .u32(8)
@@ -129,8 +130,10 @@ import VLLMSwiftCore
     ] {
       try expect(.unsupportedArchitecture, "'llama.\(key)'") { $0["llama.\(key)"] = value }
     }
-    try expect(.unsupportedArchitecture, "'blk.0.ffn_gate_inp.weight'") {
-      $0.tensors[1].name = "blk.0.ffn_gate_inp.weight"
+    for name in [
+      "blk.0.ffn_gate_inp.weight", "blk.0.attn_q.scale", "blk.x.attn_q.weight", "output",
+    ] {
+      try expect(.unsupportedArchitecture, "'\(name)'") { $0.tensors[1].name = name }
     }
     try expect(.unsupportedQuantization, "'blk.0.attn_norm.weight' has the type I32") {
       $0.tensors[1].type = 26

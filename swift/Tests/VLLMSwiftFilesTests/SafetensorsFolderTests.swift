@@ -106,6 +106,12 @@ import VLLMSwiftCore
     try expect(.unsupportedQuantization, "'lm_head.weight'") { $0.tensors[3].type = "F16" }
   }
 
+  @Test func layersNeedTensors() throws {
+    try expect(
+      .modelCorrupt, "'num_hidden_layers' is 2147483647",
+      config: #"{"num_hidden_layers": 2147483647}"#)
+  }
+
   @Test func otherTypesAreNamed() throws {
     for type in ["I16", "U16", "F4_E2M1"] {
       try expect(.unsupportedQuantization, "'model.norm.weight' has the type '\(type)'") {

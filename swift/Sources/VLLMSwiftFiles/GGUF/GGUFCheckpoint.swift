@@ -18,10 +18,19 @@ final class GGUFCheckpoint: Checkpoint, @unchecked Sendable {
         .unsupported,
         "\(path) is one of \(parts) parts of a model; join them with llama-gguf-split --merge")
     }
-    architecture = try GGUFArchitectures.of(file)
+    let architecture = try GGUFArchitectures.of(file)
+    self.architecture = architecture
     config = try architecture.config(file)
-    let architecture = architecture
-    tensorNames = file.tensors.map { architecture.checkpointName($0.name) ?? $0.name }
+    try config.checkLayers(tensors: file.tensors.count)
+    tensorNames = try file.tensors.map { tensor in
+      guard let name = architecture.checkpointName(tensor.name) else {
+        throw EngineError(
+          .unsupportedArchitecture,
+          "\(path) has the tensor \(quoted(tensor.name)), which is no part of the architecture "
+            + "'\(architecture.name)'")
+      }
+      return name
+    }
     indices = try Dictionary(
       zip(tensorNames, tensorNames.indices),
       uniquingKeysWith: { [tensorNames] first, _ in
@@ -42,16 +51,6 @@ final class GGUFCheckpoint: Checkpoint, @unchecked Sendable {
       name: name, shape: tensor.shape, format: format, data: tensor.data, scales: nil, biases: nil,
       scaleType: nil, rowOrder: try architecture.rowOrder(tensor, config), owner: file.map,
       scalesOwner: nil, biasesOwner: nil)
-  }
-
-  func validate() throws {
-    for tensor in file.tensors where architecture.checkpointName(tensor.name) == nil {
-      throw EngineError(
-        .unsupportedArchitecture,
-        "\(path) has the tensor \(quoted(tensor.name)), which is no part of the architecture "
-          + "'\(architecture.name)'")
-    }
-    for name in tensorNames { _ = try tensor(name) }
   }
 
   func json(_ section: CheckpointSection) throws -> [UInt8] {

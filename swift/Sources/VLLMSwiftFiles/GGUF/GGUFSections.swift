@@ -5,10 +5,11 @@ private let tokenizerPrefix = "tokenizer.ggml."
 extension GGUFFile {
   /// The `tokenizer.ggml.*` keys without their prefix; `token_type` is called `token_types`.
   func tokenizerJSON() throws -> [UInt8] {
-    // A token or merge takes 8 bytes of length in the file and 3 of quotes and comma in the text.
-    var json = JSONWriter(capacity: tensors.isEmpty ? 0 : 2 << 20)
+    let entries = metadata.filter { $0.key.hasPrefix(tokenizerPrefix) }
+    // A string's quotes and comma take less than its length in the file does.
+    var json = JSONWriter(capacity: entries.reduce(1024) { $0 + $1.value.arrayBytes })
     json.beginObject()
-    for (key, value) in metadata where key.hasPrefix(tokenizerPrefix) {
+    for (key, value) in entries {
       let name = String(key.dropFirst(tokenizerPrefix.count))
       json.key(name == "token_type" ? "token_types" : name)
       try write(value, of: key, to: &json)

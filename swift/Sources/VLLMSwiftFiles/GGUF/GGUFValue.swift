@@ -19,6 +19,12 @@ enum GGUFValue {
     default: nil
     }
   }
+
+  /// What an array takes in the file.
+  var arrayBytes: Int {
+    if case .array(let array) = self { return array.bytes.count }
+    return 0
+  }
 }
 
 struct GGUFArray {

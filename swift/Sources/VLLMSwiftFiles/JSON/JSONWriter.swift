@@ -1,7 +1,7 @@
 /// Writes JSON text front to back; commas are its business.
 ///
 /// A GGUF tokenizer is 100,000 strings that lie in the mapped file: they go from there to the text
-/// without becoming a `String` each (6 ms; through JSONEncoder it takes 20 times that).
+/// without becoming a `String` each. (SmolLM2's takes 17 ms; JSONEncoder takes 110 for the writing.)
 struct JSONWriter {
   private(set) var bytes: [UInt8] = []
   private var needsComma = false

@@ -15,6 +15,7 @@ final class SafetensorsFolder: Checkpoint, @unchecked Sendable {
     config = try Self.readConfig(path)
     quantization = try MLXQuantization(config)
     let tensors = try Self.readTensors(path)
+    try config.checkLayers(tensors: tensors.count)
     let stored = try Dictionary(
       tensors.map { ($0.name, $0) },
       uniquingKeysWith: { first, second in
@@ -38,10 +39,6 @@ final class SafetensorsFolder: Checkpoint, @unchecked Sendable {
         "\(tensor.map.path): tensor \(quoted(name)) has the type \(quoted(tensor.type)); "
           + "supported: F32, F16, BF16 and MLX's quantized weights")
     }
-  }
-
-  func validate() throws {
-    for name in tensorNames { _ = try tensor(name) }
   }
 
   func json(_ section: CheckpointSection) throws -> [UInt8] {
