@@ -68,52 +68,135 @@ _CUTS = {
 }
 
 
-def convert_tokenizer(data: dict[str, Any]) -> Tokenizer:
-    """The tokenizer that ``tokenizer.ggml.*`` metadata describes.
+@dataclasses.dataclass(frozen=True)
+class TokenizerMetadata:
+    """The ``tokenizer.ggml.*`` keys, each of its type and in range."""
 
-    Args:
-        data: the keys without their prefix: "model", "pre", "tokens", "token_type", "merges",
-            "scores", "bos_token_id", ...
+    model: str
+    pre: str
+    tokens: list[str]
+    token_types: list[int]
+    merges: list[str] | None
+    scores: list[float] | None
+    #: "bos", "eos", "eot", "eom", "unknown" and "padding", those that the file has.
+    special: dict[str, int]
+    add_bos: bool | None
+    add_eos: bool
+    add_space_prefix: bool
+
+    @classmethod
+    def of(cls, data: dict[str, Any]) -> TokenizerMetadata:
+        """Checks the metadata.
+
+        Args:
+            data: the keys without their prefix: "model", "pre", "tokens", "token_types", "merges",
+                "scores", "bos_token_id", ...
+
+        Raises:
+            ModelCorruptError: a part is missing or does not fit the others.
+        """
+        model, tokens = _value(data, "model", str), _list(data, "tokens", str)
+        if not model or not tokens:
+            raise ModelCorruptError("The GGUF file has no tokenizer (tokenizer.ggml.* metadata).")
+        types = _list(data, "token_types", int) or [1] * len(tokens)
+        scores = _list(data, "scores", (int, float))
+        for key, values in (("token_types", types), ("scores", scores)):
+            if values is not None and len(values) != len(tokens):
+                raise ModelCorruptError(
+                    f"tokenizer.ggml.{key} has {len(values)} entries for {len(tokens)} tokens."
+                )
+        return cls(
+            model=model,
+            pre=_value(data, "pre", str) or "default",
+            tokens=tokens,
+            token_types=types,
+            merges=_list(data, "merges", str),
+            scores=scores,
+            special=_special(data, len(tokens)),
+            add_bos=_value(data, "add_bos_token", bool),
+            add_eos=_value(data, "add_eos_token", bool) or False,
+            add_space_prefix=_value(data, "add_space_prefix", bool) is not False,
+        )
+
+    def special_token(self, name: str) -> str | None:
+        """The text of a special token, None where the file has none."""
+        return self.tokens[self.special[name]] if name in self.special else None
+
+    def of_type(self, *types: int) -> list[str]:
+        """The tokens of these types."""
+        return [
+            token
+            for token, kind in zip(self.tokens, self.token_types, strict=True)
+            if kind in types
+        ]
+
+
+def _value(data: dict[str, Any], key: str, kind: type[Any]) -> Any:
+    value = data.get(key)
+    if value is not None and type(value) is not kind:
+        raise ModelCorruptError(f"tokenizer.ggml.{key} is {value!r}, not a {kind.__name__}.")
+    return value
+
+
+def _list(data: dict[str, Any], key: str, kind: type[Any] | tuple[type[Any], ...]) -> Any:
+    values = _value(data, key, list)
+    if values is not None and not all(isinstance(value, kind) for value in values):
+        raise ModelCorruptError(f"tokenizer.ggml.{key} has entries of the wrong type.")
+    return values
+
+
+def _special(data: dict[str, Any], size: int) -> dict[str, int]:
+    special = {}
+    for name in ("bos", "eos", "eot", "eom", "unknown", "padding"):
+        index = _value(data, f"{name}_token_id", int)
+        if index is None:
+            continue
+        if not 0 <= index < size:
+            raise ModelCorruptError(
+                f"tokenizer.ggml.{name}_token_id is {index}, outside the file's {size} tokens."
+            )
+        special[name] = index
+    return special
+
+
+def convert_tokenizer(data: TokenizerMetadata) -> Tokenizer:
+    """The tokenizer that a GGUF file describes.
 
     Raises:
         UnsupportedError: a "model" or "pre" that is not known here.
-        ModelCorruptError: a part is missing or does not fit the others.
+        ModelCorruptError: vocabulary and merges or scores do not fit.
     """
-    model = data.get("model")
-    if model not in ("gpt2", "llama"):
+    if data.model == "gpt2":
+        cut = _cut(data.pre)
+        tokenizer, bos_default = _byte_level(data, cut), cut.add_bos
+    elif data.model == "llama":
+        tokenizer, bos_default = _sentencepiece(data), True
+    else:
         raise UnsupportedError(
-            f"The tokenizer type {model!r} of this GGUF file is not supported yet (gpt2 and llama "
-            "are). Use the model's folder with tokenizer.json and safetensors instead."
+            f"The tokenizer type {data.model!r} of this GGUF file is not supported yet (gpt2 and "
+            "llama are). Use the model's folder with tokenizer.json and safetensors instead."
         )
-    tokens = data.get("tokens")
-    if not isinstance(tokens, list) or not tokens:
-        raise ModelCorruptError("The GGUF file has no tokenizer.ggml.tokens.")
-    types = token_types(data)
-    if len(types) != len(tokens):
-        raise ModelCorruptError(
-            f"The GGUF file has {len(tokens)} tokens but {len(types)} token types."
-        )
-    tokenizer = _byte_level(data) if model == "gpt2" else _sentencepiece(data)
-    _add_tokens(tokenizer, tokens, types)
-    _add_ends(tokenizer, data)
+    _add_tokens(tokenizer, data)
+    _add_ends(tokenizer, data, bos_default if data.add_bos is None else data.add_bos)
     return tokenizer
 
 
-def token_types(data: dict[str, Any]) -> list[int]:
-    """GGUF's token types: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte."""
-    types = data.get("token_type") or data.get("token_types")
-    return types if isinstance(types, list) else [1] * len(data["tokens"])
+def _cut(pre: str) -> _Cut:
+    if pre not in _CUTS:
+        raise UnsupportedError(
+            f"The pre-tokenizer {pre!r} of this GGUF file is not supported yet (known: "
+            f"{', '.join(_CUTS)}). Use the model's folder with tokenizer.json instead."
+        )
+    return _CUTS[pre]
 
 
-def _byte_level(data: dict[str, Any]) -> Tokenizer:
+def _byte_level(data: TokenizerMetadata, cut: _Cut) -> Tokenizer:
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-    cut = _cut(data)
-    merges = data.get("merges")
-    if not isinstance(merges, list):
+    if data.merges is None:
         raise ModelCorruptError("The GGUF file has a gpt2 tokenizer without merges.")
-    pairs = [tuple(merge.split(" ", 1)) for merge in merges]
-    vocab = {token: index for index, token in enumerate(data["tokens"])}
+    pairs = [(left, right) for left, _, right in (merge.partition(" ") for merge in data.merges)]
+    vocab = {token: index for index, token in enumerate(data.tokens)}
     tokenizer = Tokenizer(_bpe(models.BPE, vocab, pairs, ignore_merges=cut.ignore_merges))
     if cut.nfc:
         tokenizer.normalizer = normalizers.NFC()
@@ -128,42 +211,28 @@ def _byte_level(data: dict[str, Any]) -> Tokenizer:
     return tokenizer
 
 
-def _cut(data: dict[str, Any]) -> _Cut:
-    name = data.get("pre", "default")
-    if name not in _CUTS:
-        raise UnsupportedError(
-            f"The pre-tokenizer {name!r} of this GGUF file is not supported yet (known: "
-            f"{', '.join(_CUTS)}). Use the model's folder with tokenizer.json instead."
-        )
-    return _CUTS[name]
-
-
-def _sentencepiece(data: dict[str, Any]) -> Tokenizer:
+def _sentencepiece(data: TokenizerMetadata) -> Tokenizer:
     from tokenizers import Tokenizer, decoders, models, normalizers
 
-    tokens, scores = data["tokens"], data.get("scores")
-    if not isinstance(scores, list) or len(scores) != len(tokens):
-        raise ModelCorruptError("The GGUF file's llama tokenizer has not one score for each token.")
-    vocab = {token: index for index, token in enumerate(tokens)}
-    unknown = data.get("unknown_token_id", 0)
+    if data.scores is None:
+        raise ModelCorruptError("The GGUF file has a llama tokenizer without scores.")
+    vocab = {token: index for index, token in enumerate(data.tokens)}
     tokenizer = Tokenizer(
         _bpe(
             models.BPE,
             vocab,
-            merges_from_scores(tokens, scores, vocab),
+            merges_from_scores(data.tokens, data.scores, vocab),
             byte_fallback=True,
             fuse_unk=True,
-            unk_token=_token(tokens, unknown, "unknown_token_id"),
+            unk_token=data.special_token("unknown") or data.tokens[0],
         )
     )
-    prefix = data.get("add_space_prefix", True)
     spaces = normalizers.Replace(" ", "\u2581")
     # The prefix goes before every stretch of text between special tokens, as in Llama 2.
-    tokenizer.normalizer = (
-        normalizers.Sequence([normalizers.Prepend("\u2581"), spaces]) if prefix else spaces
-    )
+    prefixed = normalizers.Sequence([normalizers.Prepend("\u2581"), spaces])
+    tokenizer.normalizer = prefixed if data.add_space_prefix else spaces
     steps: list[Any] = [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
-    if prefix:
+    if data.add_space_prefix:
         steps.append(decoders.Strip(" ", 1, 0))
     tokenizer.decoder = decoders.Sequence(steps)
     return tokenizer
@@ -194,48 +263,29 @@ def _bpe(bpe: Any, vocab: dict[str, int], merges: list[Any], **options: Any) -> 
         raise ModelCorruptError(f"The GGUF file's tokenizer is damaged: {error}") from None
 
 
-def _add_tokens(tokenizer: Tokenizer, tokens: list[str], types: list[int]) -> None:
+def _add_tokens(tokenizer: Tokenizer, data: TokenizerMetadata) -> None:
     from tokenizers import AddedToken
 
-    special = [
-        AddedToken(token, normalized=False, special=True)
-        for token, kind in zip(tokens, types, strict=True)
-        if kind in (_UNKNOWN, _CONTROL)
-    ]
-    plain = [
-        AddedToken(token, normalized=False, special=False)
-        for token, kind in zip(tokens, types, strict=True)
-        if kind == _USER_DEFINED
-    ]
-    tokenizer.add_special_tokens(special)
-    tokenizer.add_tokens(plain)
+    def added(special: bool, *types: int) -> list[AddedToken]:
+        return [
+            AddedToken(token, normalized=False, special=special) for token in data.of_type(*types)
+        ]
+
+    tokenizer.add_special_tokens(added(True, _UNKNOWN, _CONTROL))
+    tokenizer.add_tokens(added(False, _USER_DEFINED))
 
 
-def _add_ends(tokenizer: Tokenizer, data: dict[str, Any]) -> None:
+def _add_ends(tokenizer: Tokenizer, data: TokenizerMetadata, add_bos: bool) -> None:
     """BOS and EOS around a prompt, where the file asks for them."""
     from tokenizers import processors
 
-    sentencepiece = data["model"] == "llama"
-    bos_default = sentencepiece or _cut(data).add_bos
-    template, ends = "$A", []
-    if data.get("add_bos_token", bos_default) and data.get("bos_token_id") is not None:
-        bos = _token(data["tokens"], data["bos_token_id"], "bos_token_id")
-        template, ends = f"{bos} {template}", [(bos, data["bos_token_id"])]
-    if data.get("add_eos_token", False) and data.get("eos_token_id") is not None:
-        eos = _token(data["tokens"], data["eos_token_id"], "eos_token_id")
-        template, ends = f"{template} {eos}", [*ends, (eos, data["eos_token_id"])]
-    if ends:
+    bos = data.special_token("bos") if add_bos else None
+    eos = data.special_token("eos") if data.add_eos else None
+    used = [(text, data.special[name]) for name, text in (("bos", bos), ("eos", eos)) if text]
+    if used:
         tokenizer.post_processor = processors.TemplateProcessing(
-            single=template, special_tokens=ends
+            single=[part for part in (bos, "$A", eos) if part], special_tokens=used
         )
-
-
-def _token(tokens: list[str], index: object, key: str) -> str:
-    if not isinstance(index, int) or not 0 <= index < len(tokens):
-        raise ModelCorruptError(
-            f"tokenizer.ggml.{key} is {index!r}, outside the file's {len(tokens)} tokens."
-        )
-    return tokens[index]
 
 
 #: Tokens that end a turn or a text by their name. A GGUF states one end token, and chat models
@@ -252,32 +302,28 @@ _END_TOKENS = frozenset(
 )
 
 
-def tokenizer_config(data: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
+def tokenizer_config(data: TokenizerMetadata, metadata: dict[str, Any]) -> dict[str, Any]:
     """What ``tokenizer_config.json`` and ``generation_config.json`` would say of the file.
 
     Keys: "bos_token", "eos_token", "unk_token", "pad_token" where the file has them,
     "chat_template" and "eos_token_id" (a list: every token that ends an output).
     """
-    tokens, types = data["tokens"], token_types(data)
-    config: dict[str, Any] = {}
-    for name, key in (
-        ("bos_token", "bos_token_id"),
-        ("eos_token", "eos_token_id"),
-        ("unk_token", "unknown_token_id"),
-        ("pad_token", "padding_token_id"),
-    ):
-        if data.get(key) is not None:
-            config[name] = _token(tokens, data[key], key)
-    ends = {
-        data[key]
-        for key in ("eos_token_id", "eot_token_id", "eom_token_id")
-        if data.get(key) is not None
+    config: dict[str, Any] = {
+        key: token
+        for key, name in (
+            ("bos_token", "bos"),
+            ("eos_token", "eos"),
+            ("unk_token", "unknown"),
+            ("pad_token", "padding"),
+        )
+        if (token := data.special_token(name)) is not None
     }
-    for index, (token, kind) in enumerate(zip(tokens, types, strict=True)):
+    ends = {data.special[name] for name in ("eos", "eot", "eom") if name in data.special}
+    for index, (token, kind) in enumerate(zip(data.tokens, data.token_types, strict=True)):
         if kind == _CONTROL and token in _END_TOKENS:
             ends.add(index)
     config["eos_token_id"] = sorted(ends)
     template = metadata.get("tokenizer.chat_template")
-    if template:
+    if isinstance(template, str) and template:
         config["chat_template"] = template
     return config

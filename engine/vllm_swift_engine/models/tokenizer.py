@@ -12,7 +12,12 @@ from vllm_swift_engine.errors import InvalidArgumentError, ModelCorruptError, Mo
 
 from .cache import cache_folder, read_entry, write_entry
 from .file import FileIdentity, ModelFile
-from .gguf_tokenizer import CONVERTER_VERSION, convert_tokenizer, tokenizer_config
+from .gguf_tokenizer import (
+    CONVERTER_VERSION,
+    TokenizerMetadata,
+    convert_tokenizer,
+    tokenizer_config,
+)
 
 if TYPE_CHECKING:
     import tokenizers
@@ -101,8 +106,9 @@ def _load_gguf(file: ModelFile) -> Tokenizer:
     entry = cache_folder() / "tokenizers" / key
     files = read_entry(entry, (_TOKENIZER, _CONFIG))
     if files is None:
-        backend = convert_tokenizer(file.tokenizer)
-        config = tokenizer_config(file.tokenizer, file.metadata)
+        metadata = TokenizerMetadata.of(file.tokenizer)
+        backend = convert_tokenizer(metadata)
+        config = tokenizer_config(metadata, file.metadata)
         files = {_TOKENIZER: backend.to_str().encode(), _CONFIG: json.dumps(config).encode()}
         write_entry(entry, files)
     else:
