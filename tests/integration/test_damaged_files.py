@@ -12,13 +12,13 @@ import gguf
 import pytest
 
 from tests import tiny_llama
-from tests.integration.damage import CUTS, FLIPS
+from tests.integration.damage import CUTS, FLIPS, VALUES
 
 
-def survive(model: Path, header_file: Path, header_bytes: int, cache: Path) -> dict[str, int]:
+def survive(cache: Path, *arguments: object) -> dict[str, int]:
     """What became of the damaged copies, by error class; the process must have ended well."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.integration.damage", model, header_file, str(header_bytes)],
+        [sys.executable, "-m", "tests.integration.damage", *map(str, arguments)],
         cwd=Path(__file__).parents[2],
         env={**os.environ, "VLLM_SWIFT_CACHE": str(cache)},
         capture_output=True,
@@ -27,9 +27,13 @@ def survive(model: Path, header_file: Path, header_bytes: int, cache: Path) -> d
     )
     assert done.returncode == 0, done.stderr[-2000:]
     seen: dict[str, int] = json.loads(done.stdout)
+    return seen
+
+
+def survive_wrong_bytes(model: Path, file: Path, header_bytes: int, cache: Path) -> None:
+    seen = survive(cache, model, file, header_bytes)
     assert sum(seen.values()) == CUTS + FLIPS
     assert seen["ModelCorruptError"] >= CUTS
-    return seen
 
 
 @pytest.mark.parametrize("kind", ["F16", "Q4_1"])
@@ -37,7 +41,7 @@ def test_no_damage_to_a_gguf_ends_the_process(tmp_path: Path, kind: str) -> None
     path = tmp_path / "model.gguf"
     tiny_llama.write_gguf(path, tiny_llama.random_weights(), gguf.GGMLQuantizationType[kind])
     header = gguf.GGUFReader(path).data_offset
-    survive(path, path, header, tmp_path / "cache")
+    survive_wrong_bytes(path, path, header, tmp_path / "cache")
 
 
 @pytest.mark.parametrize("bits", [4, 8])
@@ -48,7 +52,7 @@ def test_no_damage_to_safetensors_ends_the_process(tmp_path: Path, bits: int) ->
     weights = folder / "model.safetensors"
     with weights.open("rb") as file:
         header = 8 + int.from_bytes(file.read(8), "little")
-    survive(folder, weights, header, tmp_path / "cache")
+    survive_wrong_bytes(folder, weights, header, tmp_path / "cache")
 
 
 def test_no_damage_to_a_config_ends_the_process(tmp_path: Path) -> None:
@@ -56,4 +60,14 @@ def test_no_damage_to_a_config_ends_the_process(tmp_path: Path) -> None:
     arrays = tiny_llama.quantized(tiny_llama.random_weights(), 4, 32)
     tiny_llama.write_folder(folder, arrays, {"bits": 4, "group_size": 32})
     config = folder / "config.json"
-    survive(folder, config, config.stat().st_size, tmp_path / "cache")
+    survive_wrong_bytes(folder, config, config.stat().st_size, tmp_path / "cache")
+
+
+def test_no_value_in_a_config_ends_the_process(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    arrays = tiny_llama.quantized(tiny_llama.random_weights(), 4, 32)
+    tiny_llama.write_folder(folder, arrays, {"bits": 4, "group_size": 32})
+    numbers = [value for value in tiny_llama.CONFIG.values() if isinstance(value, (int, float))]
+    seen = survive(tmp_path / "cache", folder)
+    assert sum(seen.values()) == len(numbers) * len(VALUES)
+    assert seen["ModelCorruptError"] > seen["opened"]
