@@ -7,13 +7,12 @@ from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
-from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from vllm_swift_integrations.langchain.engine_model import STRICT, EngineModel
 from vllm_swift_integrations.langchain.messages import to_chat
-from vllm_swift_integrations.langchain.outputs import PROVIDER, chat_chunk, chat_result
+from vllm_swift_integrations.langchain.outputs import chat_chunk, chat_result
 
 
 class ChatVLLMSwift(EngineModel, BaseChatModel):
@@ -58,11 +57,6 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
         if not messages:
             return 0
         return len(self._open().apply_chat_template(to_chat(messages), add_generation_prompt=False))
-
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        params = super()._get_ls_params(stop=stop, **kwargs)
-        params["ls_provider"] = PROVIDER
-        return params
 
     def _generate(
         self,

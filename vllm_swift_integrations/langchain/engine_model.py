@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from langchain_core.language_models.base import BaseLanguageModel
+from langchain_core.language_models.base import BaseLanguageModel, LangSmithParams
 from pydantic import (
     AliasChoices,
     BeforeValidator,
@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from vllm_swift_integrations.engine_slot import EngineSlot
+from vllm_swift_integrations.langchain.outputs import PROVIDER
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -107,6 +108,13 @@ class EngineModel(BaseLanguageModel[Any]):
     def _identifying_params(self) -> Mapping[str, Any]:
         engine = {name: getattr(self, name) for name in ("model", "revision", "device")}
         return engine | {name: getattr(self, name) for name in _SAMPLING}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        if stop is None and self.stop is not None:
+            stop = [self.stop] if isinstance(self.stop, str) else self.stop
+        params = super()._get_ls_params(stop=stop, **kwargs)
+        params["ls_provider"] = PROVIDER
+        return params
 
     def get_token_ids(self, text: str) -> list[int]:
         """Token ids of `text` in the model's own vocabulary, without special tokens."""

@@ -7,11 +7,10 @@ from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseLLM
-from langchain_core.language_models.base import LangSmithParams
 from langchain_core.outputs import GenerationChunk, LLMResult
 
 from vllm_swift_integrations.langchain.engine_model import STRICT, EngineModel
-from vllm_swift_integrations.langchain.outputs import PROVIDER, llm_result, text_chunk
+from vllm_swift_integrations.langchain.outputs import llm_result, text_chunk
 
 
 class VLLMSwift(EngineModel, BaseLLM):
@@ -38,11 +37,6 @@ class VLLMSwift(EngineModel, BaseLLM):
     @property
     def _llm_type(self) -> str:
         return "vllm-swift"
-
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        params = super()._get_ls_params(stop=stop, **kwargs)
-        params["ls_provider"] = PROVIDER
-        return params
 
     def _generate(
         self,

@@ -166,6 +166,12 @@ async def test_a_bad_argument_of_an_async_call_names_itself(
             pass
 
 
+def test_traces_have_the_stop_strings_in_force(model: Model, engines: list[FakeEngine]) -> None:
+    chat = model(model="a/model", stop="END")
+    assert chat._get_ls_params()["ls_stop"] == ["END"]
+    assert chat._get_ls_params(stop=["\n"])["ls_stop"] == ["\n"]
+
+
 def test_a_secret_stays_secret(model: Model, engines: list[FakeEngine]) -> None:
     chat = model(model="a/model", token=SecretStr("hf_secret"))
     assert "hf_secret" not in repr(chat) + dumps(chat) + str(chat.asdict())
