@@ -27,7 +27,8 @@ let package = Package(
   products: [
     .library(name: "vllmswift", type: .dynamic, targets: ["VLLMSwiftBridge"])
   ],
-  // The arrows of docs/architecture.md: a target sees what it may use and nothing else.
+  // The arrows of docs/architecture.md: a target sees what it may use and nothing else. It names
+  // every module that it imports: SwiftPM rebuilds a target only for those.
   targets: [
     .target(name: "CVLLMSwift"),
     .target(name: "CMLX", cxxSettings: mlxHeaders, linkerSettings: mlxLibrary),
@@ -38,14 +39,22 @@ let package = Package(
     .target(
       name: "VLLMSwiftModels",
       dependencies: ["VLLMSwiftCore", "VLLMSwiftFiles", "MLXArray", "CKernels"]),
-    .target(name: "VLLMSwiftEngine", dependencies: ["VLLMSwiftModels"]),
-    .target(name: "VLLMSwiftBridge", dependencies: ["VLLMSwiftEngine", "CVLLMSwift"]),
+    .target(
+      name: "VLLMSwiftEngine",
+      dependencies: ["VLLMSwiftCore", "VLLMSwiftFiles", "MLXArray", "VLLMSwiftModels"]),
+    .target(
+      name: "VLLMSwiftBridge",
+      dependencies: [
+        "CVLLMSwift", "VLLMSwiftCore", "VLLMSwiftFiles", "MLXArray", "VLLMSwiftModels",
+        "VLLMSwiftEngine",
+      ]),
     .testTarget(name: "VLLMSwiftCoreTests", dependencies: ["VLLMSwiftCore"]),
-    .testTarget(name: "VLLMSwiftFilesTests", dependencies: ["VLLMSwiftFiles"]),
+    .testTarget(name: "VLLMSwiftFilesTests", dependencies: ["VLLMSwiftCore", "VLLMSwiftFiles"]),
     .testTarget(
       name: "CKernelsTests", dependencies: ["CKernels", "MLXArray"], linkerSettings: testLinking),
     .testTarget(
-      name: "VLLMSwiftEngineTests", dependencies: ["VLLMSwiftEngine"], linkerSettings: testLinking),
+      name: "VLLMSwiftEngineTests", dependencies: ["VLLMSwiftCore", "VLLMSwiftEngine"],
+      linkerSettings: testLinking),
   ],
   cxxLanguageStandard: .cxx20
 )

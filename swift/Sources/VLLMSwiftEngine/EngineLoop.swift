@@ -1,4 +1,3 @@
-import CMLX
 import MLXArray
 import VLLMSwiftCore
 import VLLMSwiftModels

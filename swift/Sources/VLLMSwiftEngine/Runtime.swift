@@ -1,5 +1,3 @@
-import CKernels
-import CMLX
 import MLXArray
 import VLLMSwiftCore
 import VLLMSwiftFiles
@@ -25,7 +23,7 @@ public final class Runtime: Sendable {
 
   /// - Parameter threads: of the CPU kernels; 0 is the machine's share.
   public init(threads: Int) throws {
-    _ = ck_pool_configure(Int32(clamping: threads))
+    KernelPool.configure(threads: threads)
     let loop = EngineThreadBody(mailbox, requests, counters)
     let started = try startThread { loop.run() }
     thread.withLock { $0 = started }
