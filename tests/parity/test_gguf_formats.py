@@ -1,0 +1,52 @@
+"""GGUF files in every format we read: our logits are mlx-lm's on the dequantized weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+
+from benchmarks.mlx_folder import convert
+from tests.parity.checkpoints import Shape, write_gguf
+from tests.parity.engines import mlx_logits, opened, our_logits
+from tests.parity.test_architectures import KERNELS, TOKENS, assert_close
+
+FORMATS = ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q8_0")
+SHAPES = {
+    "untied": Shape(),
+    "tied": Shape(tie_word_embeddings=True, num_key_value_heads=1),
+}
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", FORMATS)
+def test_formats(name: str, shape: str, kernels: str, tmp_path: Path) -> None:
+    kind = gguf.GGMLQuantizationType[name]
+    path = write_gguf(tmp_path / "model.gguf", SHAPES[shape], kind)
+    oracle = convert(path, tmp_path / "mlx", tokenizer=False)
+    with opened(path, kernels) as engine:
+        ours = our_logits(engine, TOKENS)
+    quantized = name.startswith("Q")
+    assert_close(ours, mlx_logits(oracle, TOKENS), kernels, quantized=quantized)
+
+
+def test_llama_3_rope_factors_come_as_a_tensor(tmp_path: Path) -> None:
+    """llama.cpp's converter writes Llama 3's rope scaling as `rope_freqs.weight`."""
+    path = write_gguf(tmp_path / "plain.gguf", Shape(), gguf.GGMLQuantizationType.F32)
+    with opened(path, "reference") as engine:
+        plain = our_logits(engine, TOKENS)
+    factors = np.full(Shape().head_dim // 2, 4, np.float32)
+    scaled = write_gguf(
+        tmp_path / "scaled.gguf", Shape(), gguf.GGMLQuantizationType.F32, rope_freqs=factors
+    )
+    oracle = convert(scaled, tmp_path / "mlx", tokenizer=False)
+    config = oracle / "config.json"
+    linear = '{"rope_scaling": {"type": "linear", "factor": 4.0}, '
+    config.write_text(config.read_text().replace("{", linear, 1))
+    with opened(scaled, "reference") as engine:
+        ours = our_logits(engine, TOKENS)
+    assert_close(ours, mlx_logits(oracle, TOKENS), "reference", quantized=False)
+    assert np.abs(ours - plain).max() > 1, "the factors changed nothing"

@@ -1,0 +1,83 @@
+"""With the reference ops, greedy answers of SmolLM2 are mlx-lm's, token by token."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import pytest
+from mlx_lm.generate import generate_step
+
+from tests.parity.engines import opened
+from vllm_swift_engine import Engine, SamplingParams
+
+pytestmark = [pytest.mark.model, pytest.mark.parity]
+
+TOKENS = 64
+NEAR_TIE = 0.01  # logits this close may change places between two orders of summation
+PROMPTS = [
+    "The capital of France is",
+    "Once upon a time, in a village by the sea,",
+    "def fibonacci(n):",
+    "Water boils at",
+    "<|im_start|>user\nName three colours.<|im_end|>\n<|im_start|>assistant\n",
+    "1, 1, 2, 3, 5, 8,",
+    "Die Hauptstadt von Deutschland ist",
+    "The quick brown fox",
+]
+
+
+@dataclass
+class Step:
+    token: int
+    gap: float  # between the two largest logits
+
+
+@pytest.fixture(scope="module")
+def engine(smollm2: Path) -> Iterator[Engine]:
+    with opened(smollm2, "reference") as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def answers(engine: Engine, smollm2_mlx: Any) -> list[tuple[list[int], list[Step]]]:
+    """Ours and mlx-lm's for each prompt. Both use one thread, so they run side by side."""
+    params = SamplingParams(temperature=0.0, max_tokens=TOKENS)
+    with ThreadPoolExecutor(1) as pool:
+        ours = pool.submit(engine.generate, PROMPTS, params)
+        theirs = [_mlx_answer(smollm2_mlx, engine.tokenize(prompt)) for prompt in PROMPTS]
+        outputs = ours.result()
+    return [
+        (output.outputs[0].token_ids, answer)
+        for output, answer in zip(outputs, theirs, strict=True)
+    ]
+
+
+def _mlx_answer(model: Any, prompt: list[int]) -> list[Step]:
+    steps = []
+    for token, logprobs in generate_step(mx.array(prompt), model, max_tokens=TOKENS):
+        second, first = mx.topk(logprobs, 2).tolist()
+        steps.append(Step(int(token), abs(first - second)))
+    return steps
+
+
+@pytest.mark.parametrize("index", range(len(PROMPTS)), ids=[prompt[:24] for prompt in PROMPTS])
+def test_greedy_answers_are_mlx_lms(
+    index: int, answers: list[tuple[list[int], list[Step]]], engine: Engine
+) -> None:
+    ours, theirs = answers[index]
+    expected = [step.token for step in theirs]
+    same = len(os.path.commonprefix([ours, expected]))
+    if same == len(ours):
+        stopped = engine.detokenize(expected[same - 1 : same]) == ""
+        assert same == TOKENS or stopped, f"ours stopped after {same} tokens, before mlx-lm's end"
+        return
+    assert theirs[same].gap < NEAR_TIE, (
+        f"token {same} is {ours[same]}, mlx-lm's {expected[same]}, by {theirs[same].gap:.3f}: "
+        f"{engine.detokenize(ours)!r} instead of {engine.detokenize(expected)!r}"
+    )

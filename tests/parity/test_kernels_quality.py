@@ -1,0 +1,133 @@
+"""What int8 activations cost on SmolLM2: the kernels' distribution against float32 activations.
+
+The float32 side is the numpy model of `float_model`, since stock MLX ops take minutes for this much
+text; the first two tests tie it to mlx-lm and to our own reference ops.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from tests.parity.engines import Array, opened, our_logits
+from tests.parity.english import windows
+from tests.parity.float_model import FloatLlama
+from vllm_swift_engine import Engine
+from vllm_swift_engine.errors import DeviceUnavailableError
+
+pytestmark = [pytest.mark.model, pytest.mark.parity]
+
+WINDOW = 512
+SHORT = 48  # tokens, for what runs on stock MLX ops
+KERNELS = ("avx512_vnni", "avx2", "neon")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Over 4,096 positions; the perplexities over the 4,088 whose next token is in the window."""
+
+    divergence: float  # mean Kullback-Leibler divergence from float32, nats
+    agreement: float  # share of positions with the same most likely token
+    perplexity: float
+    float_perplexity: float
+
+
+@pytest.fixture(scope="module")
+def float_model(smollm2_mlx: Any) -> FloatLlama:
+    return FloatLlama(smollm2_mlx)
+
+
+@pytest.fixture(scope="module")
+def texts(engines: dict[str, Engine]) -> list[list[int]]:
+    engine = next(iter(engines.values()))
+    tokens = [engine.tokenize(text)[:WINDOW] for text in windows(characters=4000)]
+    assert [len(window) for window in tokens] == [WINDOW] * 8
+    return tokens
+
+
+@pytest.fixture(scope="module")
+def engines(smollm2: Path) -> Iterator[dict[str, Engine]]:
+    """An engine for each set of kernels that this machine can run."""
+    with ExitStack() as stack:
+        found = {}
+        for kernels in KERNELS:
+            try:
+                found[kernels] = stack.enter_context(opened(smollm2, kernels))
+            except DeviceUnavailableError:
+                continue
+        assert found, "no kernels of ours run on this machine"
+        yield found
+
+
+@pytest.fixture(scope="module")
+def costs(
+    engines: dict[str, Engine], float_model: FloatLlama, texts: list[list[int]]
+) -> dict[str, Cost]:
+    rows: dict[str, list[tuple[float, ...]]] = {kernels: [] for kernels in engines}
+    for tokens in texts:
+        exact = _log_softmax(float_model.logits(tokens))
+        for kernels, engine in engines.items():
+            rows[kernels].append(_compare(exact, our_logits(engine, tokens), tokens))
+    return {kernels: _summed(windows) for kernels, windows in rows.items()}
+
+
+def _compare(exact: Array, logits: Array, tokens: list[int]) -> tuple[float, ...]:
+    ours = _log_softmax(logits)
+    divergence = np.sum(np.exp(exact) * (exact - ours), axis=-1, dtype=np.float64).mean()
+    agreement = np.mean(exact.argmax(-1) == ours.argmax(-1))
+    here, following = np.arange(len(tokens) - 1), np.array(tokens[1:])
+    return (
+        float(divergence),
+        float(agreement),
+        float(ours[here, following].mean()),
+        float(exact[here, following].mean()),
+    )
+
+
+def _summed(windows: list[tuple[float, ...]]) -> Cost:
+    divergence, agreement, likelihood, float_likelihood = np.mean(windows, axis=0).tolist()
+    return Cost(divergence, agreement, math.exp(-likelihood), math.exp(-float_likelihood))
+
+
+def _log_softmax(logits: Array) -> Array:
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    shifted -= np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return shifted
+
+
+def test_the_float_model_is_mlx_lms(
+    float_model: FloatLlama, smollm2_mlx: Any, texts: list[list[int]]
+) -> None:
+    tokens = texts[0][:SHORT]
+    theirs = np.array(smollm2_mlx(mx.array([tokens]))[0])
+    np.testing.assert_allclose(float_model.logits(tokens), theirs, atol=1e-3)
+
+
+def test_the_float_model_is_our_reference(
+    float_model: FloatLlama, smollm2: Path, texts: list[list[int]]
+) -> None:
+    tokens = texts[0][:SHORT]
+    with opened(smollm2, "reference") as engine:
+        ours = our_logits(engine, tokens)
+    np.testing.assert_allclose(ours, float_model.logits(tokens), atol=1e-2)
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_kernels_stay_close_to_float_activations(
+    kernels: str, costs: dict[str, Cost], record_property: Any
+) -> None:
+    if kernels not in costs:
+        pytest.skip(f"this machine has no {kernels}")
+    cost = costs[kernels]
+    record_property(f"cost of {kernels}", cost)
+    assert cost.divergence <= 0.0035, cost
+    assert cost.agreement >= 0.97, cost
+    assert abs(cost.perplexity / cost.float_perplexity - 1) <= 0.007, cost
