@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,32 @@ def test_swift_targets_see_what_is_below_them() -> None:
     assert "mlx" in seen["CMLX"]
     assert "VLLMSwiftCore" in seen["VLLMSwiftFiles"]
     assert swift_violations(seen) == []
+
+
+def declared_dependencies() -> dict[str, set[str]]:
+    """Returns, of each target of Package.swift, tests included, the targets it is built after."""
+    command = ["swift", "package", "dump-package"]
+    package = json.loads(
+        subprocess.run(command, cwd=ROOT / "swift", check=True, capture_output=True).stdout
+    )
+    return {
+        target["name"]: {name for edge in target["dependencies"] for name in edge["byName"] if name}
+        for target in package["targets"]
+    }
+
+
+def test_swift_targets_declare_what_they_import() -> None:
+    """SwiftPM rebuilds a target for its declared dependencies alone.
+
+    An import that is not declared compiles as long as something else brings the module, and then
+    keeps the layout that its types had when the target was last built.
+    """
+    undeclared = {}
+    for target, dependencies in declared_dependencies().items():
+        folder = ROOT / "swift" / ("Tests" if target.endswith("Tests") else "Sources") / target
+        undeclared[target] = (swift_imports(folder) & SWIFT.keys()) - dependencies - {target}
+    assert SWIFT.keys() <= undeclared.keys()
+    assert {target: names for target, names in undeclared.items() if names} == {}
 
 
 @pytest.mark.parametrize(
