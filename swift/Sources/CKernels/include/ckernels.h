@@ -28,6 +28,9 @@ int ck_isa_best(void);
  * and cgroup quota. Takes effect with the next step; returns the number in force. */
 int ck_pool_configure(int threads);
 
+/* Gives memory that the process freed back to the system, where its allocator keeps it (glibc). */
+void ck_trim_heap(void);
+
 /* ---------------------------------------------------------------- weights --------------------- */
 
 typedef enum ck_format {
