@@ -9,6 +9,7 @@ namespace ck {
 namespace {
 
 constexpr int kRowsAnAppend = 4;
+constexpr float kLog2E = 1.44269504f;
 
 /// What one thread needs for one piece, in its own scratch memory.
 struct Workspace {
@@ -43,7 +44,7 @@ class Attend : public Node {
         qkv_(qkv),
         out_(out),
         layer_(a.layer),
-        scale_(a.scale),
+        scale_(a.soft_cap == 0 ? a.scale * kLog2E : a.scale),
         geometry_(schedule->geometry()),
         shape_{a.head_dim, geometry_.width, a.soft_cap},
         kv_(std::move(kv)),
@@ -121,10 +122,13 @@ class Attend : public Node {
     task.q_scales = schedule_->query_scales(kv_head, tile.first_row);
     int last_block = (tile.position + tile.rows - 1) / CK_BLOCK_TOKENS;
     int first_block = geometry_.first_key(tile.position) / CK_BLOCK_TOKENS;
+    auto record = [&](int block) -> const uint8_t* {
+      if (block < first_block || block > last_block) return nullptr;
+      return kv_->record(tile.sequence->blocks[block], layer_, kv_head);
+    };
     for (int i = 0; i < kSpanBlocks; i++) {
-      int block = span * kSpanBlocks + i;
-      if (block < first_block || block > last_block) continue;
-      task.records[i] = kv_->record(tile.sequence->blocks[block], layer_, kv_head);
+      task.records[i] = record(span * kSpanBlocks + i);
+      task.next[i] = record((span + 1) * kSpanBlocks + i);
     }
     for (int i = 0; i < task.queries; i++) {
       auto [first, last] = seen(tile.position + i / geometry_.group(), span);
@@ -158,7 +162,7 @@ class Attend : public Node {
   const AttendKernels& kernels_;
   RowBuffer qkv_, out_;
   int layer_;
-  float scale_;
+  float scale_;  // the kernels' exponentials are of 2
   AttendGeometry geometry_;
   AttendShape shape_;
   std::shared_ptr<KvCache> kv_;

@@ -14,7 +14,8 @@
 //   spans      merged in order (Milakov and Gimelshein, 2018, arXiv:1805.02867)
 // So the bits of a row depend on its own sequence and the instruction set alone: not on other rows,
 // the number of threads, the chunk that a row was prefilled in or the piece that computed it.
-// A row that sees a key or value vector with NaN or an infinity comes out as NaN in that head.
+// A row that sees a key or value vector with NaN or an infinity, or whose score overflows float32,
+// comes out as NaN in that head.
 #ifndef CK_ATTEND_HPP
 #define CK_ATTEND_HPP
 

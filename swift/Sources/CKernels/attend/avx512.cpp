@@ -20,6 +20,7 @@ constexpr int kMostColumns = 4;       // vectors of columns that are summed at o
 constexpr int kMostHeadDim = 1024;
 constexpr float kMostWeight = 32767;  // sums of 64 weights times values fit an int32
 constexpr float kMostWeights = 131000;
+constexpr float kLog2E = 1.44269504f;
 
 __mmask16 lanes(int count) {
   return count >= kLanes ? 0xffff : static_cast<__mmask16>((1u << count) - 1);
@@ -31,28 +32,25 @@ __mmask16 lanes_between(int key, int first, int last) {
   return first <= key ? before : before & ~lanes(first - key);
 }
 
-/// exp(x) for x <= 88; NaN stays NaN. Polynomial of 2^f on [-0.5, 0.5], relative error below 3e-7.
+/// 2^x; NaN stays NaN. The polynomial's relative error on [-0.5, 0.5] is below 3e-6.
 __m512 exponential(__m512 x) {
-  x = _mm512_max_ps(_mm512_set1_ps(-200.0f), x);
-  __m512 t = _mm512_mul_ps(x, _mm512_set1_ps(1.44269504f));
-  __m512 n = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  __m512 f = _mm512_sub_ps(t, n);
-  __m512 p = _mm512_set1_ps(0.00133335581f);
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.00961812911f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.0555041087f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.240226507f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.693147181f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0f));
+  __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  __m512 f = _mm512_sub_ps(x, n);
+  __m512 p = _mm512_set1_ps(0.009570102f);
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.05591786f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.24024744f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.6931218f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.9999993f));
   return _mm512_scalef_ps(p, n);
 }
 
-/// cap * tanh(x / cap)
+/// log2(e) * cap * tanh(x / cap)
 __m512 capped(__m512 x, float cap) {
-  __m512 twice = _mm512_mul_ps(x, _mm512_set1_ps(2 / cap));
-  twice = _mm512_min_ps(_mm512_set1_ps(40), twice);
+  __m512 twice = _mm512_mul_ps(x, _mm512_set1_ps(2 * kLog2E / cap));
+  twice = _mm512_max_ps(_mm512_set1_ps(-60), _mm512_min_ps(_mm512_set1_ps(60), twice));
   __m512 e = _mm512_add_ps(exponential(twice), _mm512_set1_ps(1));
   __m512 tanh = _mm512_sub_ps(_mm512_set1_ps(1), _mm512_div_ps(_mm512_set1_ps(2), e));
-  return _mm512_mul_ps(tanh, _mm512_set1_ps(cap));
+  return _mm512_mul_ps(tanh, _mm512_set1_ps(cap * kLog2E));
 }
 
 /// Halves layout; out is zero beyond head_dim up to width.
@@ -153,7 +151,8 @@ void append(const AttendShape& shape, const float* k, const float* v, const floa
   }
 }
 
-/// Scores of `count` queries with the 32 keys of a record.
+/// Scores of `count` queries with the 32 keys of a record. Memory is kept busy meanwhile: with the
+/// next record's keys and this one's values, by the first queries that come by.
 template <int count>
 void score(const SpanTask& t, int query, int record_index) {
   RecordLayout layout(t.shape.head_dim);
@@ -161,11 +160,20 @@ void score(const SpanTask& t, int query, int record_index) {
   const uint8_t *tile0 = record, *tile1 = record + layout.tile_bytes();
   auto* q = reinterpret_cast<const int32_t*>(t.q + size_t(query) * t.shape.width);
   int pairs = t.shape.width / 2;
+  const uint8_t* next = record_index < 7 ? t.records[record_index + 1] : nullptr;
+  if (next == nullptr) next = record;
+  const uint8_t* values = record + layout.values();
   __m512i sums[count][2];
 #pragma clang loop unroll(full)
   for (int i = 0; i < count; i++) sums[i][0] = sums[i][1] = _mm512_setzero_si512();
   for (int p = 0; p < pairs; p++) {
     __m512i k0 = _mm512_loadu_si512(tile0 + p * 64), k1 = _mm512_loadu_si512(tile1 + p * 64);
+    if (query == 0) {
+      _mm_prefetch(next + p * 128, _MM_HINT_T0);
+      _mm_prefetch(next + p * 128 + 64, _MM_HINT_T0);
+      _mm_prefetch(values + p * 128, _MM_HINT_T1);
+      _mm_prefetch(values + p * 128 + 64, _MM_HINT_T1);
+    }
 #pragma clang loop unroll(full)
     for (int i = 0; i < count; i++) {
       __m512i columns = _mm512_set1_epi32(q[i * pairs + p]);
@@ -185,59 +193,147 @@ void score(const SpanTask& t, int query, int record_index) {
   }
 }
 
-float largest_score(const SpanTask& t, float* scores, int first, int last) {
-  __m512 largest = _mm512_set1_ps(-__builtin_inff());
-  for (int key = first / kLanes * kLanes; key < last; key += kLanes) {
-    __m512 s = _mm512_loadu_ps(scores + key);
-    if (t.shape.soft_cap != 0) {
-      s = capped(s, t.shape.soft_cap);
-      _mm512_storeu_ps(scores + key, s);
-    }
-    largest = _mm512_mask_max_ps(largest, lanes_between(key, first, last), largest, s);
-  }
-  return _mm512_reduce_max_ps(largest);
-}
-
-/// Weights of one query: exp(score - largest), summed; times the values' scales, as int16.
-void weigh(const SpanTask& t, int query, int first_sum, int last_sum) {
+/// The largest score of a query among the keys that it sees; caps the scores first.
+float largest_score(const SpanTask& t, int query) {
   int first = t.first[query], last = t.last[query];
   float* scores = t.scores + query * 256;
-  int16_t* weights = t.weights + query * 256;
-  float largest = largest_score(t, scores, first, last);
-  size_t value_scales = RecordLayout(t.shape.head_dim).value_scales();
-  __m512 total = _mm512_setzero_ps();
-  for (int s = first_sum; s <= last_sum; s++) {
-    __m512 weight[4], most = _mm512_setzero_ps(), sum = _mm512_setzero_ps();
-#pragma clang loop unroll(full)
-    for (int i = 0; i < 4; i++) {
-      int key = s * kSumTokens + i * kLanes;
-      __mmask16 mask = lanes_between(key, first, last);
-      const uint8_t* record = t.records[key / CK_BLOCK_TOKENS];
-      weight[i] = _mm512_setzero_ps();
-      if (mask == 0) continue;
-      __m512 x = _mm512_sub_ps(_mm512_loadu_ps(scores + key), _mm512_set1_ps(largest));
-      __m512 p = _mm512_maskz_mov_ps(mask, exponential(x));
-      total = _mm512_add_ps(total, p);
-      auto* scales = reinterpret_cast<const float*>(record + value_scales);
-      __m512 scale = _mm512_maskz_loadu_ps(mask, scales + i % 2 * kLanes);
-      weight[i] = _mm512_mul_ps(p, scale);
-      most = _mm512_max_ps(most, weight[i]);
-      sum = _mm512_add_ps(sum, weight[i]);
-    }
-    float of_sum = _mm512_reduce_add_ps(sum);
-    float scale = kMostWeights / of_sum, of_most = kMostWeight / _mm512_reduce_max_ps(most);
-    if (of_most < scale) scale = of_most;  // NaN stays NaN
-    if (of_sum == 0) scale = 0;
-    t.unscale[query * kSpanSums + s] = of_sum == 0 ? 0 : 1 / scale;
-#pragma clang loop unroll(full)
-    for (int i = 0; i < 4; i++) {
-      __m512i w = _mm512_cvtps_epi32(_mm512_mul_ps(weight[i], _mm512_set1_ps(scale)));
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(weights + s * kSumTokens + i * kLanes),
-                          _mm512_cvtepi32_epi16(w));
+  if (t.shape.soft_cap != 0) {
+    for (int key = first / kLanes * kLanes; key < last; key += kLanes) {
+      _mm512_storeu_ps(scores + key, capped(_mm512_loadu_ps(scores + key), t.shape.soft_cap));
     }
   }
-  t.largest[query] = largest;
-  t.sums[query] = _mm512_reduce_add_ps(total);
+  // Four at once: a maximum has no order, but each instruction waits for the one before.
+  __m512 least = _mm512_set1_ps(-__builtin_inff());
+  __m512 largest[4] = {least, least, least, least};
+  int key = first / kLanes * kLanes;
+  if (first == key) {
+    for (; key + 4 * kLanes <= last; key += 4 * kLanes) {
+#pragma clang loop unroll(full)
+      for (int i = 0; i < 4; i++) {
+        largest[i] = _mm512_max_ps(largest[i], _mm512_loadu_ps(scores + key + i * kLanes));
+      }
+    }
+  }
+  for (; key < last; key += kLanes) {
+    largest[0] = _mm512_mask_max_ps(largest[0], lanes_between(key, first, last), largest[0],
+                                    _mm512_loadu_ps(scores + key));
+  }
+  return _mm512_reduce_max_ps(_mm512_max_ps(_mm512_max_ps(largest[0], largest[1]),
+                                            _mm512_max_ps(largest[2], largest[3])));
+}
+
+/// Running results of a query's weights, by lane.
+struct Weighed {
+  __m512 total;                               // sum of weights
+  __m512 most[kSpanSums], sums[kSpanSums];  // of weights times values' scales
+};
+
+/// Weights of 64 keys times the values' scales. `whole`: all of them are seen.
+template <bool whole>
+__attribute__((always_inline)) inline void weigh_keys(const SpanTask& t, int query, int s,
+                                                      size_t value_scales, Weighed& weighed) {
+  float* scores = t.scores + query * 256 + s * kSumTokens;
+  __m512 largest = _mm512_set1_ps(t.largest[query]);
+  __m512 most = _mm512_setzero_ps(), sum = _mm512_setzero_ps();
+#pragma clang loop unroll(full)
+  for (int i = 0; i < kSumTokens / kLanes; i++) {
+    __mmask16 mask = 0xffff;
+    if constexpr (!whole) {
+      mask = lanes_between(s * kSumTokens + i * kLanes, t.first[query], t.last[query]);
+      if (mask == 0) {
+        _mm512_storeu_ps(scores + i * kLanes, _mm512_setzero_ps());
+        continue;
+      }
+    }
+    __m512 p = exponential(_mm512_sub_ps(_mm512_loadu_ps(scores + i * kLanes), largest));
+    const uint8_t* record = t.records[s * 2 + i / 2];
+    auto* at = reinterpret_cast<const float*>(record + value_scales) + i % 2 * kLanes;
+    __m512 scale;
+    if constexpr (whole) {
+      scale = _mm512_loadu_ps(at);
+    } else {
+      p = _mm512_maskz_mov_ps(mask, p);
+      scale = _mm512_maskz_loadu_ps(mask, at);
+    }
+    weighed.total = _mm512_add_ps(weighed.total, p);
+    __m512 weight = _mm512_mul_ps(p, scale);
+    most = _mm512_max_ps(most, weight);
+    sum = _mm512_add_ps(sum, weight);
+    _mm512_storeu_ps(scores + i * kLanes, weight);
+  }
+  weighed.most[s] = most;
+  weighed.sums[s] = sum;
+}
+
+/// Across the lanes of each of four registers.
+__m128 sums_of(const __m512 (&v)[4]) {
+  __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
+  __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
+  __m512d lo = _mm512_unpacklo_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+  __m512d hi = _mm512_unpackhi_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+  __m512 abcd = _mm512_add_ps(_mm512_castpd_ps(lo), _mm512_castpd_ps(hi));
+  __m256 half = _mm256_add_ps(_mm512_castps512_ps256(abcd), _mm512_extractf32x8_ps(abcd, 1));
+  return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+}
+
+__m128 largest_of(const __m512 (&v)[4]) {
+  __m512 ab = _mm512_max_ps(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
+  __m512 cd = _mm512_max_ps(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
+  __m512d lo = _mm512_unpacklo_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+  __m512d hi = _mm512_unpackhi_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+  __m512 abcd = _mm512_max_ps(_mm512_castpd_ps(lo), _mm512_castpd_ps(hi));
+  __m256 half = _mm256_max_ps(_mm512_castps512_ps256(abcd), _mm512_extractf32x8_ps(abcd, 1));
+  return _mm_max_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+}
+
+/// Weights of one query, 2^(score - largest), and their sum; times the values' scales, they take the
+/// scores' place.
+void weigh(const SpanTask& t, int query, int first_sum, int last_sum) {
+  size_t value_scales = RecordLayout(t.shape.head_dim).value_scales();
+  Weighed weighed;
+  weighed.total = _mm512_setzero_ps();
+  if (t.first[query] == 0 && t.last[query] == 256) {
+#pragma clang loop unroll(full)
+    for (int s = 0; s < kSpanSums; s++) weigh_keys<true>(t, query, s, value_scales, weighed);
+  } else {
+    for (int s = 0; s < kSpanSums; s++) {
+      weighed.most[s] = weighed.sums[s] = _mm512_setzero_ps();
+      if (s < first_sum || s > last_sum) continue;
+      weigh_keys<false>(t, query, s, value_scales, weighed);
+    }
+  }
+  t.sums[query] = _mm512_reduce_add_ps(weighed.total);
+  // NaN in a sum stays.
+  __m128 unscale =
+      _mm_max_ps(_mm_mul_ps(largest_of(weighed.most), _mm_set1_ps(1 / kMostWeight)),
+                 _mm_mul_ps(sums_of(weighed.sums), _mm_set1_ps(1 / kMostWeights)));
+  _mm_storeu_ps(t.unscale + query * kSpanSums, unscale);
+}
+
+/// Weights as integers.
+void quantize_weights(const SpanTask& t, int query, int first_sum, int last_sum) {
+  const float* scores = t.scores + query * 256;
+  int16_t* weights = t.weights + query * 256;
+  __m128 unscale = _mm_loadu_ps(t.unscale + query * kSpanSums);
+  __mmask8 some = _mm_cmp_ps_mask(unscale, _mm_setzero_ps(), _CMP_NEQ_UQ);
+  alignas(16) float scale[kSpanSums];
+  _mm_store_ps(scale, _mm_maskz_div_ps(some, _mm_set1_ps(1), unscale));
+  for (int s = first_sum; s <= last_sum; s++) {
+    __m512 by = _mm512_set1_ps(scale[s]);
+#pragma clang loop unroll(full)
+    for (int i = 0; i < kSumTokens; i += kLanes) {
+      __m512 w = _mm512_mul_ps(_mm512_loadu_ps(scores + s * kSumTokens + i), by);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(weights + s * kSumTokens + i),
+                          _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(w)));
+    }
+  }
+}
+
+/// The keys of the record that will be read when this one's are through.
+void prefetch_next(const SpanTask& t, int record_index) {
+  const uint8_t* next = t.next[record_index];
+  if (next == nullptr) return;
+  for (int i = 0; i < t.shape.width; i++) _mm_prefetch(next + i * 64, _MM_HINT_T1);
 }
 
 /// Adds weights . values of one sum's keys to `columns` vectors of `count` queries' results.
@@ -255,6 +351,7 @@ void mix(const SpanTask& t, int query, int column, int sum, int last) {
     const uint8_t* record = t.records[sum * 2 + half];
     int keys = last - sum * kSumTokens - half * CK_BLOCK_TOKENS;
     if (record == nullptr || keys <= 0) continue;
+    if (query == 0 && column == 0) prefetch_next(t, sum * 2 + half);
     int pairs = keys >= CK_BLOCK_TOKENS ? CK_BLOCK_TOKENS / 2 : (keys + 1) / 2;
     const uint8_t* v = record + values + column * 64;
     auto* weights = reinterpret_cast<const int32_t*>(t.weights + query * 256 + sum * kSumTokens +
@@ -318,7 +415,9 @@ void span(const SpanTask& t) {
     }
   }
   int first_sum = first / kSumTokens, last_sum = (last - 1) / kSumTokens;
+  for (int i = 0; i < t.queries; i++) t.largest[i] = largest_score(t, i);
   for (int i = 0; i < t.queries; i++) weigh(t, i, first_sum, last_sum);
+  for (int i = 0; i < t.queries; i++) quantize_weights(t, i, first_sum, last_sum);
   for (int s = first_sum; s <= last_sum; s++) {
     for (int i = 0; i < t.queries; i += kMostQueries) {
       kMix[t.queries - i < kMostQueries ? t.queries - i : kMostQueries](t, i, s, last);

@@ -24,14 +24,17 @@ struct SpanTask {
   AttendShape shape;
   int queries;
   const int16_t* q;           // [queries, width]
-  const float* q_scales;      // [queries], the softmax's scale included
+  // [queries]: with the softmax's scale and, unless there is a soft cap, log2(e): scores below are
+  // such that a weight is 2^(score - largest).
+  const float* q_scales;
   const uint8_t* records[8];  // the span's blocks; null where no query sees a key of it
+  const uint8_t* next[8];     // the blocks that will be wanted after these, or null
   const int32_t* first;       // [queries]: keys first ..< last of the span are seen; none if equal
   const int32_t* last;
   float* scores;     // scratch [queries, 256]
   int16_t* weights;  // scratch [queries, 256]
   float* unscale;    // scratch [queries, 4]
-  // Results: largest score, sum of exp(score - largest), and that sum with values.
+  // Results: largest score, sum of weights, and sum of weights times values.
   float* largest;  // [queries]
   float* sums;     // [queries]
   float* out;      // [queries, width]
