@@ -43,6 +43,7 @@ void load_group(Layout layout, const uint8_t* lane, uint8_t (&q)[kGroupColumns])
 
 void unpack_quantized(const PanelFormat& format, const uint8_t* panel, int lane, int columns,
                       float* out) {
+#pragma STDC FP_CONTRACT OFF  // the same bits whether the machine has fused multiply-adds or not
   const int zero = format.layout == Layout::s4 ? 8 : format.layout == Layout::s8 ? 128 : 0;
   const size_t scale_bytes = format.scale_bytes();
   const uint8_t* values = panel + format.values_offset(columns) + 4 * lane;

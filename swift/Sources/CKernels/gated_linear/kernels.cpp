@@ -5,6 +5,8 @@ namespace ck {
 #if defined(__x86_64__)
 void silu_gate_avx512(const float*, const float*, int, float*);
 void silu_gate_avx2(const float*, const float*, int, float*);
+#elif defined(__aarch64__)
+void silu_gate_neon(const float*, const float*, int, float*);
 #endif
 
 Gate gate_kernel(ck_isa isa, ck_activation activation) {
@@ -15,6 +17,9 @@ Gate gate_kernel(ck_isa isa, ck_activation activation) {
       return silu_gate_avx512;
     case CK_ISA_AVX2:
       return silu_gate_avx2;
+#elif defined(__aarch64__)
+    case CK_ISA_NEON:
+      return silu_gate_neon;
 #endif
     default:
       return nullptr;

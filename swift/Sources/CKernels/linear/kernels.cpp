@@ -8,6 +8,8 @@ namespace ck {
 extern const LinearKernels* const kLinearAvx512;
 extern const LinearKernels* const kLinearAvx2;
 extern const LinearKernels* const kLinearAvxVnni;
+#elif defined(__aarch64__)
+extern const LinearKernels* const kLinearNeon;
 #endif
 
 const LinearKernels* linear_kernels(ck_isa isa) {
@@ -18,6 +20,9 @@ const LinearKernels* linear_kernels(ck_isa isa) {
       return kLinearAvx512;
     case CK_ISA_AVX2:
       return cpu_features().avx_vnni ? kLinearAvxVnni : kLinearAvx2;
+#elif defined(__aarch64__)
+    case CK_ISA_NEON:
+      return kLinearNeon;
 #endif
     default:
       return nullptr;

@@ -5,6 +5,8 @@ namespace ck {
 #if defined(__x86_64__)
 void rms_norm_avx512(const float*, const float*, float, int, float*);
 void rms_norm_avx2(const float*, const float*, float, int, float*);
+#elif defined(__aarch64__)
+void rms_norm_neon(const float*, const float*, float, int, float*);
 #endif
 
 RmsNorm rms_norm_kernel(ck_isa isa) {
@@ -15,6 +17,9 @@ RmsNorm rms_norm_kernel(ck_isa isa) {
       return rms_norm_avx512;
     case CK_ISA_AVX2:
       return rms_norm_avx2;
+#elif defined(__aarch64__)
+    case CK_ISA_NEON:
+      return rms_norm_neon;
 #endif
     default:
       return nullptr;

@@ -1,0 +1,257 @@
+// linear for ARM with the dot product extension: 4 outputs are the lanes of a register; sdot takes
+// the activations by element. Weights are signed here: bytes have their zero point moved by 128.
+#if defined(__aarch64__)
+
+#include <arm_neon.h>
+
+#include "kernels.hpp"
+
+#pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)
+
+namespace ck {
+namespace {
+
+constexpr int kLanes = 4;
+constexpr int kRowBlock = 4;
+constexpr int kPrefetchBytes = 1024;  // how far ahead of a panel's own reads
+
+float32x4_t load_scales(const uint8_t* p, ScaleType type) {
+  switch (type) {
+    case ScaleType::f16:
+      return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p)));
+    case ScaleType::bf16:
+      return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(p)), 16));
+    case ScaleType::f32:
+      return vreinterpretq_f32_u8(vld1q_u8(p));
+  }
+}
+
+void store(float32x4_t sum, const LinearTask& t, int row, int column) {
+  const int left = t.outputs - column;
+  const size_t offset = row * t.out_stride + column;
+  if (left >= kLanes) {
+    if (t.residual != nullptr) sum = vaddq_f32(sum, vld1q_f32(t.residual + offset));
+    vst1q_f32(t.out + offset, sum);
+    return;
+  }
+  float lanes[kLanes];
+  vst1q_f32(lanes, sum);
+  for (int n = 0; n < left; n++) {
+    t.out[offset + n] = t.residual == nullptr ? lanes[n] : lanes[n] + t.residual[offset + n];
+  }
+}
+
+/// What a dot product of signed weights lacks.
+template <Layout layout>
+int32_t first_dot(const ActivationGroup& group) {
+  if constexpr (layout == Layout::s4) return group.offset4;
+  if constexpr (layout == Layout::u8) return -group.offset8;
+  return 0;
+}
+
+/// dots += 4 columns of 4 outputs a register, times quad `quad` of x.
+template <int quad>
+int32x4_t add_quad(int32x4_t dot, int8x16_t w, int8x16_t low, int8x16_t high) {
+  if constexpr (quad < 4) return vdotq_laneq_s32(dot, w, low, quad);
+  return vdotq_laneq_s32(dot, w, high, quad % 4);
+}
+
+template <Layout layout, int quad, int rows, int registers>
+void add_vector(const uint8_t* p, const int8x16_t (&low)[rows], const int8x16_t (&high)[rows],
+                int32x4_t (&dots)[rows][registers]) {
+#pragma clang loop unroll(full)
+  for (int n = 0; n < registers; n++) {
+    uint8x16_t packed = vld1q_u8(p + 16 * n);
+    if constexpr (layout == Layout::u4 || layout == Layout::s4) {
+      int8x16_t first = vreinterpretq_s8_u8(vandq_u8(packed, vdupq_n_u8(15)));
+      int8x16_t second = vreinterpretq_s8_u8(vshrq_n_u8(packed, 4));
+#pragma clang loop unroll(full)
+      for (int r = 0; r < rows; r++) {
+        dots[r][n] = add_quad<quad>(dots[r][n], first, low[r], high[r]);
+        dots[r][n] = add_quad<4 + quad>(dots[r][n], second, low[r], high[r]);
+      }
+    } else {
+      int8x16_t w = vreinterpretq_s8_u8(veorq_u8(packed, vdupq_n_u8(128)));
+#pragma clang loop unroll(full)
+      for (int r = 0; r < rows; r++) dots[r][n] = add_quad<quad>(dots[r][n], w, low[r], high[r]);
+    }
+  }
+}
+
+/// dots[r] += a group of 32 columns of row r times 4 outputs a register.
+template <Layout layout, int rows, int registers>
+void add_dots(const uint8_t* values, const int8_t* const (&x)[rows],
+              int32x4_t (&dots)[rows][registers]) {
+  int8x16_t low[rows], high[rows];
+  for (int r = 0; r < rows; r++) {
+    low[r] = vld1q_s8(x[r]);
+    high[r] = vld1q_s8(x[r] + 16);
+  }
+  add_vector<layout, 0>(values, low, high, dots);
+  add_vector<layout, 1>(values + 64, low, high, dots);
+  add_vector<layout, 2>(values + 128, low, high, dots);
+  add_vector<layout, 3>(values + 192, low, high, dots);
+  if constexpr (layout == Layout::u8 || layout == Layout::s8) {
+    add_vector<layout, 4>(values + 256, low, high, dots);
+    add_vector<layout, 5>(values + 320, low, high, dots);
+    add_vector<layout, 6>(values + 384, low, high, dots);
+    add_vector<layout, 7>(values + 448, low, high, dots);
+  }
+}
+
+/// `rows` rows of x, from `row` on, times the 4 * registers outputs of a panel from `output` on.
+template <Layout layout, int rows, int registers>
+void multiply_part(const LinearTask& t, int panel, int output, int row) {
+  const int groups = t.x.columns / kGroupColumns;
+  const size_t scale_bytes = t.format.scale_bytes();
+  const size_t scale_stride = t.format.scale_stride();
+  const size_t bias_offset = kPanelRows * scale_bytes;
+  const size_t group_bytes = t.format.group_bytes();
+  const uint8_t* start = t.panels + panel * t.panel_bytes;
+  const uint8_t* scales = start + output * scale_bytes;
+  const uint8_t* values = start + t.values_offset + 4 * output;
+
+  const int8_t* x[rows];
+  const ActivationGroup* x_groups[rows];
+  float32x4_t sums[rows][registers];
+  for (int r = 0; r < rows; r++) {
+    x[r] = t.x.values + static_cast<size_t>(row + r) * t.x.columns;
+    x_groups[r] = t.x.groups + static_cast<size_t>(row + r) * groups;
+    for (int n = 0; n < registers; n++) sums[r][n] = vdupq_n_f32(0);
+  }
+  for (int first = 0; first < groups; first += t.format.groups_per_scale, scales += scale_stride) {
+    float32x4_t scale[registers], bias[registers];
+    for (int n = 0; n < registers; n++) {
+      const uint8_t* at = scales + n * kLanes * scale_bytes;
+      scale[n] = load_scales(at, t.format.scale_type);
+      if constexpr (has_bias(layout)) bias[n] = load_scales(at + bias_offset, t.format.scale_type);
+    }
+    int last = first + t.format.groups_per_scale;
+    if (last > groups) last = groups;
+    for (int g = first; g < last; g++, values += group_bytes) {
+      for (size_t i = 0; i < group_bytes; i += 64) __builtin_prefetch(values + kPrefetchBytes + i);
+      int32x4_t dots[rows][registers];
+#pragma clang loop unroll(full)
+      for (int r = 0; r < rows; r++) {
+        for (int n = 0; n < registers; n++)
+          dots[r][n] = vdupq_n_s32(first_dot<layout>(x_groups[r][g]));
+      }
+      add_dots<layout>(values, x, dots);
+#pragma clang loop unroll(full)
+      for (int r = 0; r < rows; r++) {
+        const ActivationGroup& group = x_groups[r][g];
+        for (int n = 0; n < registers; n++) {
+          float32x4_t scaled = vmulq_n_f32(vcvtq_f32_s32(dots[r][n]), group.scale);
+          sums[r][n] = vfmaq_f32(sums[r][n], scaled, scale[n]);
+          if constexpr (has_bias(layout)) sums[r][n] = vfmaq_n_f32(sums[r][n], bias[n], group.sum);
+        }
+        x[r] += kGroupColumns;
+      }
+    }
+  }
+  for (int r = 0; r < rows; r++) {
+    for (int n = 0; n < registers; n++) {
+      store(sums[r][n], t, row + r, panel * kPanelRows + output + n * kLanes);
+    }
+  }
+}
+
+template <Layout layout, int rows, int registers>
+void multiply_float_part(const LinearTask& t, int panel, int output, int row) {
+  constexpr ScaleType kType = layout == Layout::f16    ? ScaleType::f16
+                              : layout == Layout::bf16 ? ScaleType::bf16
+                                                       : ScaleType::f32;
+  constexpr int kBytes = layout == Layout::f32 ? 4 : 2;
+  const uint8_t* p = t.panels + panel * t.panel_bytes + output * kBytes;
+  const float* x[rows];
+  float32x4_t sums[rows][registers];
+  for (int r = 0; r < rows; r++) {
+    x[r] = t.x.floats + static_cast<size_t>(row + r) * t.x.columns;
+    for (int n = 0; n < registers; n++) sums[r][n] = vdupq_n_f32(0);
+  }
+  for (int k = 0; k < t.x.columns; k++, p += kPanelRows * kBytes) {
+    __builtin_prefetch(p + kPrefetchBytes);
+#pragma clang loop unroll(full)
+    for (int n = 0; n < registers; n++) {
+      float32x4_t w = load_scales(p + n * kLanes * kBytes, kType);
+      for (int r = 0; r < rows; r++) sums[r][n] = vfmaq_n_f32(sums[r][n], w, x[r][k]);
+    }
+  }
+  for (int r = 0; r < rows; r++) {
+    for (int n = 0; n < registers; n++) {
+      store(sums[r][n], t, row + r, panel * kPanelRows + output + n * kLanes);
+    }
+  }
+}
+
+template <Layout layout, int rows>
+void multiply_panels(const LinearTask& t, int row) {
+  constexpr int kRegisters = rows > 2 ? 2 : 4;  // so that sums and dot products fit 32 registers
+  for (int panel = 0; panel < t.panel_count; panel++) {
+    for (int output = 0; output < kPanelRows; output += kLanes * kRegisters) {
+      if constexpr (is_float(layout)) {
+        multiply_float_part<layout, rows, kRegisters>(t, panel, output, row);
+      } else {
+        multiply_part<layout, rows, kRegisters>(t, panel, output, row);
+      }
+    }
+  }
+}
+
+/// Rows in blocks, so that a block's activations stay in the first cache over all panels.
+template <Layout layout>
+void multiply(const LinearTask& t) {
+  int row = 0;
+  for (; row + kRowBlock <= t.x.rows; row += kRowBlock) multiply_panels<layout, kRowBlock>(t, row);
+  for (; row + 2 <= t.x.rows; row += 2) multiply_panels<layout, 2>(t, row);
+  for (; row < t.x.rows; row++) multiply_panels<layout, 1>(t, row);
+}
+
+void quantize(const float* x, int columns, int8_t* values, ActivationGroup* groups) {
+  // As integers, magnitudes order like floats, with infinity and then NaN above all.
+  constexpr int kRegisters = kGroupColumns / kLanes;
+  constexpr uint32_t kInfinity = 0x7f800000;
+  constexpr float kSmallest = 4e-37f;  // below it 127 / largest overflows
+  for (int g = 0; g < columns / kGroupColumns; g++, x += kGroupColumns, values += kGroupColumns) {
+    float32x4_t v[kRegisters];
+    int16x4_t q[kRegisters];
+    uint32x4_t bits = vdupq_n_u32(0);
+    int32x4_t sums = vdupq_n_s32(0);
+    for (int i = 0; i < kRegisters; i++) {
+      v[i] = vld1q_f32(x + kLanes * i);
+      bits = vmaxq_u32(bits, vreinterpretq_u32_f32(vabsq_f32(v[i])));
+    }
+    uint32_t largest_bits = vmaxvq_u32(bits);
+    float largest = __builtin_bit_cast(float, largest_bits);
+    bool finite = largest_bits < kInfinity;
+    float inverse = finite && largest > kSmallest ? 127.0f / largest : 0.0f;
+    float scale = !finite ? __builtin_nanf("") : largest > kSmallest ? largest / 127.0f : 0.0f;
+    for (int i = 0; i < kRegisters; i++) {
+      int32x4_t whole = vcvtnq_s32_f32(vmulq_n_f32(v[i], inverse));
+      sums = vaddq_s32(sums, whole);
+      q[i] = vqmovn_s32(whole);
+    }
+    for (int i = 0; i < kRegisters; i += 2) {
+      vst1_s8(values + kLanes * i, vqmovn_s16(vcombine_s16(q[i], q[i + 1])));
+    }
+    int32_t sum = finite ? vaddvq_s32(sums) : 0;
+    groups[g] = {scale, scale * static_cast<float>(sum), -8 * sum, -128 * sum};
+  }
+}
+
+constexpr LinearKernels kKernels = {
+    {multiply<Layout::u4>, multiply<Layout::s4>, multiply<Layout::u8>, multiply<Layout::s8>,
+     multiply<Layout::f16>, multiply<Layout::bf16>, multiply<Layout::f32>},
+    quantize,
+};
+
+}  // namespace
+
+extern const LinearKernels* const kLinearNeon;
+const LinearKernels* const kLinearNeon = &kKernels;
+
+}  // namespace ck
+
+#pragma clang attribute pop
+
+#endif
