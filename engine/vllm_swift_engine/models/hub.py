@@ -22,6 +22,12 @@ _PATTERNS = [
 ]
 
 
+_TIMEOUT_S = 10
+
+#: The same weights again under Mistral's and Meta's own names, and models within a model.
+_NOT_NEEDED = ["consolidated*", "*/*.safetensors"]
+
+
 def download(
     repo: str,
     file: str | None,
@@ -52,7 +58,11 @@ def download(
             found = huggingface_hub.hf_hub_download(repo, file, local_files_only=offline, **options)
         else:
             found = huggingface_hub.snapshot_download(
-                repo, allow_patterns=_PATTERNS, local_files_only=offline, **options
+                repo,
+                allow_patterns=_PATTERNS,
+                ignore_patterns=_NOT_NEEDED,
+                local_files_only=offline,
+                **options,
             )
     except Exception as error:
         sentence = _sentence(error, repo, file, revision, offline)
@@ -72,12 +82,17 @@ def _only_gguf(repo: str, revision: str | None, token: str | bool | None) -> str
     from huggingface_hub import errors
 
     try:
-        names = huggingface_hub.list_repo_files(repo, revision=revision, token=token)
-    except errors.HfHubHTTPError:
+        info = huggingface_hub.model_info(repo, revision=revision, token=token, timeout=_TIMEOUT_S)
+    except errors.HFValidationError:
         raise
-    except OSError:
-        # Without a connection the cache may still have it.
+    except Exception as error:
+        response = getattr(error, "response", None)
+        answered = response is not None and response.status_code < 500
+        if isinstance(error, errors.HfHubHTTPError) and answered:
+            raise
+        # No connection, in the words of whatever HTTP client there is: the cache may still have it.
         return None
+    names = [file.rfilename for file in info.siblings or ()]
     if "config.json" in names and any(name.endswith(".safetensors") for name in names):
         return None
     files = [name for name in names if name.endswith(".gguf")]

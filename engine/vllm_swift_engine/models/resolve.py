@@ -41,8 +41,8 @@ def resolve_model(
     name = os.fspath(model)
     if not isinstance(name, str) or not name or "\0" in name:
         raise InvalidArgumentError(f"model must name a folder, file or repository, not {name!r}.")
-    path = Path(name).expanduser()
-    if path.exists():
+    path = _expanded(name)
+    if os.path.exists(path):
         return pick_local(path)
     hub_name = _HUB_NAME.fullmatch(name) if isinstance(model, str) else None
     if hub_name is None:
@@ -59,6 +59,13 @@ def resolve_model(
             local_files_only=local_files_only,
         )
     )
+
+
+def _expanded(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # "~someone" who has no home
+        return Path(name)
 
 
 def pick_local(path: Path) -> Path:

@@ -58,17 +58,14 @@ class ChatTemplate:
             InvalidArgumentError: the messages are not what the template wants; its own words.
             ModelCorruptError: the template is not valid jinja2.
         """
-        if isinstance(messages, (str, bytes, Mapping)) or not all(
+        if not isinstance(messages, (list, tuple)) or not all(
             isinstance(message, Mapping) for message in messages
         ):
             raise InvalidArgumentError(
-                'messages must be a list of {"role": ..., "content": ...}, '
-                f"not {type(messages).__name__}."
+                f'messages must be a list of {{"role": ..., "content": ...}}, not {messages!r:.80}.'
             )
         if not messages:
             raise InvalidArgumentError("messages is empty; a conversation has at least one.")
-        import jinja2
-
         template = self._template("tool_use" if tools else "default")
         try:
             return template.render(
@@ -78,13 +75,9 @@ class ChatTemplate:
                 add_generation_prompt=add_generation_prompt,
                 **{**self._special_tokens, **variables},
             )
-        except jinja2.TemplateError as error:
+        except Exception as error:  # a template is a program, and may fail like any other
             raise InvalidArgumentError(
-                f"The model's chat template refused the messages: {error}"
-            ) from error
-        except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
-            raise InvalidArgumentError(
-                f"The model's chat template cannot render the messages: {error!r}"
+                f"The model's chat template cannot render these messages: {error}"
             ) from error
 
     def _template(self, name: str) -> jinja2.Template:
@@ -142,11 +135,18 @@ def _folder_templates(path: Path) -> dict[str, str]:
     sources: dict[str, str] = {}
     legacy, main = path / "chat_template.json", path / "chat_template.jinja"
     if main.is_file():
-        sources["default"] = main.read_text(encoding="utf-8")
+        sources["default"] = _text(main)
     elif legacy.is_file():
         text = read_json(legacy).get("chat_template")
         if isinstance(text, str):
             sources["default"] = text
     for extra in sorted((path / "additional_chat_templates").glob("*.jinja")):
-        sources[extra.stem] = extra.read_text(encoding="utf-8")
+        sources[extra.stem] = _text(extra)
     return sources
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelCorruptError(f"{path} is not UTF-8 text: {error}") from None
