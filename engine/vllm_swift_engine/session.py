@@ -15,7 +15,7 @@ from .models.shared import Lease
 class Session:
     """What an engine owns. It knows nothing of the engine, so the engine can be collected.
 
-    Locks are reentrant: the collector may drop a stream while this thread holds them.
+    ``release`` takes no lock: the collector may drop a stream in any thread, whatever it holds.
     """
 
     def __init__(self, lease: Lease) -> None:
@@ -64,8 +64,7 @@ class Session:
         if self.runtime.forked:
             return
         for request in requests:
-            with self._lock:
-                self._channels.pop(request, None)
+            self._channels.pop(request, None)
             self.runtime.release(request)
 
     def close(self) -> None:
@@ -77,7 +76,7 @@ class Session:
                 return
             self._closed = True
             channels, self._channels = self._channels, {}
-        for request, channel in channels.items():
+        for request, channel in [*channels.items()]:
             self.runtime.release(request)
             channel.put(EngineClosedError("The engine was closed while the request ran."))
         self._lease.release()

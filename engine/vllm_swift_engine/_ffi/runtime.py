@@ -1,8 +1,11 @@
 """The process's one native runtime, and the pump thread that hands out its events.
 
 The pump waits in ``vsw_poll`` with the GIL released. It is the only thread that polls; consumers
-wait on channels. Locks here are reentrant, because the garbage collector may drop a stream or an
-engine, and so release native objects, in the middle of any of these methods.
+wait on channels.
+
+The garbage collector may drop a stream or an engine in the middle of any of these methods, and so
+release native objects while this thread, or another, holds the lock. Therefore the lock is
+reentrant, and ``release`` takes none.
 """
 
 from __future__ import annotations
@@ -107,8 +110,7 @@ class Runtime:
         """Forgets a request, cancelling it if it still runs. Harmless when done twice."""
         if self.forked:
             return
-        with self._lock:
-            known = self._channels.pop(request, None) is not None
+        known = self._channels.pop(request, None) is not None
         if known and self._ended is None:
             self._lib.vsw_release(self.handle, request)
 
@@ -176,7 +178,7 @@ class Runtime:
             if self._ended is None:
                 failure = error_from(self.library, status, error)
                 self._ended = (status, str(failure))
-            for channel in set(self._channels.values()):
+            for channel in [*self._channels.values()]:
                 channel.put(from_code(*self._ended))
             self._channels.clear()
 

@@ -280,6 +280,20 @@ def test_a_failed_load_leaves_nothing_behind(native: FakeLibrary, model_folder: 
         assert engine.generate("a").text == "a"
 
 
+def test_a_stream_can_be_collected_whatever_locks_are_held(
+    engine: Engine, native: FakeLibrary
+) -> None:
+    """The collector runs in any thread, also while another one holds the locks it would need."""
+    native.hold = True
+    streams = [engine.stream("ab")]
+    dropper = threading.Thread(target=streams.clear, daemon=True)
+    with engine._session._lock, engine._session.runtime._lock:
+        dropper.start()
+        dropper.join(timeout=30)
+        assert not dropper.is_alive()
+    assert engine.stats().running == 0
+
+
 async def test_agenerate_runs_side_by_side(engine: Engine) -> None:
     results = await asyncio.gather(*(engine.agenerate(f"prompt {index}") for index in range(20)))
     assert [result.text for result in results] == [f"prompt {index}" for index in range(20)]
