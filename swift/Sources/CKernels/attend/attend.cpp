@@ -17,9 +17,7 @@ struct Workspace {
     size_t row = size_t(queries) * width, spans = size_t(queries) * kSpanTokens;
     size_t floats = 2 * row + spans + spans / 2 + size_t(queries) * (kSpanSums + 6);
     auto* at = static_cast<float*>(worker.scratch(floats * sizeof(float) + 64 * 16));
-    auto take = [&](size_t count) {
-      return std::exchange(at, at + (count + 15) / 16 * 16);
-    };
+    auto take = [&](size_t count) { return std::exchange(at, at + (count + 15) / 16 * 16); };
     part = {take(queries), take(queries), take(row)};
     total = {take(queries), take(queries), take(row)};
     scores = take(spans);
@@ -85,8 +83,7 @@ class Attend : public Node {
     int queries = tile.rows * geometry_.group();
     Workspace work(worker, queries, shape_.width);
     for (int span = piece.first_span; span <= piece.last_span; span++) {
-      Partials part =
-          tile.parts > 1 ? schedule_->partials(tile, piece.kv_head, span) : work.part;
+      Partials part = tile.parts > 1 ? schedule_->partials(tile, piece.kv_head, span) : work.part;
       attend_span(tile, piece.kv_head, span, work, part);
       if (tile.parts == 1) add_span(tile, span, part, work);
     }

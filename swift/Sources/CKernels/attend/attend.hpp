@@ -5,7 +5,8 @@
 //   rotation   halves layout: pairs (i, i + head_dim / 2), angle position * inverse_frequencies[i]
 //   score      scale * dot(q, k), then soft_cap * tanh(score / soft_cap)
 //   out        softmax(score) . v
-// q, k and v are int16 with one float32 scale a vector (kv/kv.hpp). Order of reduction, of one query:
+// q, k and v are int16 with one float32 scale a vector (kv/kv.hpp). Order of reduction, of one
+// query:
 //   score      an int32 dot product, exact in any order, times the two scales
 //   span       kSpanTokens keys at fixed positions. The largest score m; weights exp(score - m);
 //              their sum by key index modulo the register's lanes, then across lanes; and out, per

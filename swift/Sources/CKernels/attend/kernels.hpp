@@ -23,7 +23,7 @@ struct AttendShape {
 struct SpanTask {
   AttendShape shape;
   int queries;
-  const int16_t* q;           // [queries, width]
+  const int16_t* q;  // [queries, width]
   // [queries]: with the softmax's scale and, unless there is a soft cap, log2(e): scores below are
   // such that a weight is 2^(score - largest).
   const float* q_scales;

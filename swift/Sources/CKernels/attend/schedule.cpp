@@ -11,9 +11,7 @@ constexpr int kPiecesAThread = 6;
 }  // namespace
 
 Schedule::Schedule(const AttendGeometry& geometry, int max_rows)
-    : geometry_(geometry),
-      max_rows_(max_rows),
-      query_scales_(size_t(max_rows) * geometry.heads) {
+    : geometry_(geometry), max_rows_(max_rows), query_scales_(size_t(max_rows) * geometry.heads) {
   queries_.reserve(size_t(max_rows) * geometry.heads * geometry.width * sizeof(int16_t));
 }
 
@@ -24,8 +22,8 @@ size_t Schedule::partial_floats(const Tile& tile) const {
 
 Partials Schedule::partials(const Tile& tile, int kv_head, int span) const {
   size_t index = size_t(kv_head) * tile.spans() + span - tile.first_span;
-  float* at = reinterpret_cast<float*>(partials_.data()) + tile.partial +
-              index * partial_floats(tile);
+  float* at =
+      reinterpret_cast<float*>(partials_.data()) + tile.partial + index * partial_floats(tile);
   int queries = tile.rows * geometry_.group();
   float* largest = at + size_t(queries) * geometry_.width;
   return {largest, largest + queries, at};

@@ -1,10 +1,10 @@
 // How a step's attention is cut into pieces, the same for all layers of one shape.
 //
 // The keys of a sequence lie in spans of kSpanTokens at fixed positions. A tile is some rows of one
-// sequence; a piece is a tile, one KV head and some spans. Where a tile has more work than its share
-// of the step, its spans are spread over several pieces, whose results are kept apart per span and
-// merged in order by whichever piece is done last: so how the work is cut leaves no trace in a row's
-// bits.
+// sequence; a piece is a tile, one KV head and some spans. Where a tile has more work than its
+// share of the step, its spans are spread over several pieces, whose results are kept apart per
+// span and merged in order by whichever piece is done last: so how the work is cut leaves no trace
+// in a row's bits.
 #ifndef CK_SCHEDULE_HPP
 #define CK_SCHEDULE_HPP
 
@@ -74,13 +74,11 @@ class Schedule : public Node {
   int16_t* queries(int kv_head, int row) const {
     return reinterpret_cast<int16_t*>(queries_.data()) + query(kv_head, row) * geometry_.width;
   }
-  float* query_scales(int kv_head, int row) {
-    return query_scales_.data() + query(kv_head, row);
-  }
+  float* query_scales(int kv_head, int row) { return query_scales_.data() + query(kv_head, row); }
   /// The result of one span of a tile of several parts.
   Partials partials(const Tile& tile, int kv_head, int span) const;
-  /// Counts a finished piece of a tile of several parts; whether it was the tile's last for the head,
-  /// whose count then starts anew.
+  /// Counts a finished piece of a tile of several parts; whether it was the tile's last for the
+  /// head, whose count then starts anew.
   bool finish(const Tile& tile, int kv_head);
 
  private:

@@ -47,25 +47,26 @@ typedef enum ck_format {
 typedef struct ck_source {
   ck_format format;
   int32_t rows, columns;
-  int32_t bits, group_size;   /* CK_AFFINE */
-  int32_t scale_dtype;        /* CK_AFFINE: CMLX_FLOAT16, _BFLOAT16 or _FLOAT32 */
-  const void *data;
+  int32_t bits, group_size; /* CK_AFFINE */
+  int32_t scale_dtype;      /* CK_AFFINE: CMLX_FLOAT16, _BFLOAT16 or _FLOAT32 */
+  const void* data;
   const void *scales, *biases; /* CK_AFFINE: [rows, columns / group_size] */
-  const int32_t *row_order;   /* NULL, or [rows]: logical row i is stored row row_order[i] */
+  const int32_t* row_order;    /* NULL, or [rows]: logical row i is stored row row_order[i] */
 } ck_source;
 
 /* Weights in the layout that an instruction set's kernels read, once in memory. */
 typedef struct ck_matrix ck_matrix;
 
 /* 1 if the kernels of `isa` have a fast path for the format and shape. */
-int ck_matrix_supported(const ck_source *source, ck_isa isa);
-/* Packs `count` matrices of one width, stacked along their rows. Sources may be freed afterwards. */
-int ck_matrix_pack(const ck_source *parts, int count, ck_isa isa, ck_matrix **out,
-                   cmlx_error *error);
-void ck_matrix_free(ck_matrix *matrix);
-int32_t ck_matrix_rows(const ck_matrix *matrix);
-int32_t ck_matrix_columns(const ck_matrix *matrix);
-size_t ck_matrix_bytes(const ck_matrix *matrix);
+int ck_matrix_supported(const ck_source* source, ck_isa isa);
+/* Packs `count` matrices of one width, stacked along their rows. Sources may be freed afterwards.
+ */
+int ck_matrix_pack(const ck_source* parts, int count, ck_isa isa, ck_matrix** out,
+                   cmlx_error* error);
+void ck_matrix_free(ck_matrix* matrix);
+int32_t ck_matrix_rows(const ck_matrix* matrix);
+int32_t ck_matrix_columns(const ck_matrix* matrix);
+size_t ck_matrix_bytes(const ck_matrix* matrix);
 
 /* ---------------------------------------------------------------- KV cache -------------------- */
 
@@ -75,9 +76,9 @@ size_t ck_matrix_bytes(const ck_matrix *matrix);
 typedef struct ck_kv ck_kv;
 enum { CK_BLOCK_TOKENS = 32 };
 
-int ck_kv_create(int layers, int kv_heads, int head_dim, int blocks, ck_kv **out,
-                 cmlx_error *error);
-void ck_kv_free(ck_kv *kv);
+int ck_kv_create(int layers, int kv_heads, int head_dim, int blocks, ck_kv** out,
+                 cmlx_error* error);
+void ck_kv_free(ck_kv* kv);
 /* Bytes that `blocks` blocks of all layers take. */
 size_t ck_kv_bytes(int layers, int kv_heads, int head_dim, int blocks);
 
@@ -91,7 +92,7 @@ typedef struct ck_attention {
   float scale;                      /* of q . k */
   int32_t window;                   /* keys a query sees, itself included; 0: all */
   float soft_cap;                   /* cap * tanh(score / cap); 0: none */
-  const float *inverse_frequencies; /* [head_dim / 2] of the rotary embedding, halves layout */
+  const float* inverse_frequencies; /* [head_dim / 2] of the rotary embedding, halves layout */
 } ck_attention;
 
 typedef struct ck_plan ck_plan;
@@ -100,54 +101,56 @@ typedef int32_t ck_rows;
 
 /* `max_rows` bounds a step. Ops are recorded in order; a plan keeps its matrices' and cache's
  * addresses, which must outlive it, and copies everything else. */
-int ck_plan_create(ck_isa isa, int max_rows, ck_kv *kv, ck_plan **out, cmlx_error *error);
-void ck_plan_free(ck_plan *plan);
+int ck_plan_create(ck_isa isa, int max_rows, ck_kv* kv, ck_plan** out, cmlx_error* error);
+void ck_plan_free(ck_plan* plan);
 /* Bytes of row buffers and scratch space. This, like the first step, ends the recording. */
-size_t ck_plan_bytes(const ck_plan *plan);
+size_t ck_plan_bytes(const ck_plan* plan);
 
 /* Rows given by the step as float32 [rows, columns]; for tests, and rows given as embeddings. */
-int ck_plan_input(ck_plan *plan, int columns, ck_rows *out, cmlx_error *error);
+int ck_plan_input(ck_plan* plan, int columns, ck_rows* out, cmlx_error* error);
 /* table[token] */
-int ck_plan_embed(ck_plan *plan, const ck_matrix *table, ck_rows *out, cmlx_error *error);
+int ck_plan_embed(ck_plan* plan, const ck_matrix* table, ck_rows* out, cmlx_error* error);
 /* RMS norm(x) * weight, times matrix^T. weight: float32 [columns], NULL: no norm. */
-int ck_plan_norm_linear(ck_plan *plan, ck_rows x, const float *weight, float epsilon,
-                        const ck_matrix *matrix, ck_rows *out, cmlx_error *error);
+int ck_plan_norm_linear(ck_plan* plan, ck_rows x, const float* weight, float epsilon,
+                        const ck_matrix* matrix, ck_rows* out, cmlx_error* error);
 /* x: [rows, (heads + 2 kv_heads) * head_dim], q then k then v. Rotates q and k, appends k and v to
  * the cache, attends causally. out: [rows, heads * head_dim] */
-int ck_plan_attend(ck_plan *plan, ck_rows qkv, const ck_attention *attention, ck_rows *out,
-                   cmlx_error *error);
+int ck_plan_attend(ck_plan* plan, ck_rows qkv, const ck_attention* attention, ck_rows* out,
+                   cmlx_error* error);
 /* x times matrix^T, plus residual unless that is -1. */
-int ck_plan_linear(ck_plan *plan, ck_rows x, const ck_matrix *matrix, ck_rows residual,
-                   ck_rows *out, cmlx_error *error);
-/* activation(gate) * up, times matrix^T, plus residual. gate_up: [rows, 2 * columns], gate first. */
-int ck_plan_gated_linear(ck_plan *plan, ck_rows gate_up, ck_activation activation,
-                         const ck_matrix *matrix, ck_rows residual, ck_rows *out,
-                         cmlx_error *error);
+int ck_plan_linear(ck_plan* plan, ck_rows x, const ck_matrix* matrix, ck_rows residual,
+                   ck_rows* out, cmlx_error* error);
+/* activation(gate) * up, times matrix^T, plus residual. gate_up: [rows, 2 * columns], gate first.
+ */
+int ck_plan_gated_linear(ck_plan* plan, ck_rows gate_up, ck_activation activation,
+                         const ck_matrix* matrix, ck_rows residual, ck_rows* out,
+                         cmlx_error* error);
 /* Ends the plan: norm and projection of those rows that want logits. */
-int ck_plan_logits(ck_plan *plan, ck_rows x, const float *weight, float epsilon,
-                   const ck_matrix *matrix, cmlx_error *error);
+int ck_plan_logits(ck_plan* plan, ck_rows x, const float* weight, float epsilon,
+                   const ck_matrix* matrix, cmlx_error* error);
 
 typedef struct ck_sequence {
   int32_t first_row, row_count; /* in the step */
   int32_t position;             /* of its first row */
   int32_t block_count;
-  const int32_t *blocks;        /* block table: block i holds positions 32 i ... */
+  const int32_t* blocks; /* block table: block i holds positions 32 i ... */
 } ck_sequence;
 
 typedef struct ck_step {
   int32_t row_count, sequence_count, logit_count;
-  const int32_t *tokens;          /* [row_count]; -1 - i: the i-th of `previous` */
-  const ck_sequence *sequences;   /* their rows cover 0 ..< row_count in order */
-  const int32_t *logit_rows;      /* [logit_count], ascending */
-  const float *inputs;            /* of ck_plan_input, else NULL */
+  const int32_t* tokens;        /* [row_count]; -1 - i: the i-th of `previous` */
+  const ck_sequence* sequences; /* their rows cover 0 ..< row_count in order */
+  const int32_t* logit_rows;    /* [logit_count], ascending */
+  const float* inputs;          /* of ck_plan_input, else NULL */
 } ck_step;
 
 /* One step as one lazy array, logits: float32 [logit_count, vocabulary] (or, of a plan not ended by
- * ck_plan_logits, the last op's rows [row_count, columns]). `step` is copied; it is checked in full,
- * token ids of `previous` at run time. `previous`: int32, a lazy result of ck_sample, or NULL. The
- * plan's cache is written when the array is evaluated; steps must be evaluated in order. */
-int ck_plan_step(ck_plan *plan, cmlx_stream stream, const ck_step *step, cmlx_array previous,
-                 cmlx_array *logits, cmlx_error *error);
+ * ck_plan_logits, the last op's rows [row_count, columns]). `step` is copied; it is checked in
+ * full, token ids of `previous` at run time. `previous`: int32, a lazy result of ck_sample, or
+ * NULL. The plan's cache is written when the array is evaluated; steps must be evaluated in order.
+ */
+int ck_plan_step(ck_plan* plan, cmlx_stream stream, const ck_step* step, cmlx_array previous,
+                 cmlx_array* logits, cmlx_error* error);
 
 /* ---------------------------------------------------------------- sampling -------------------- */
 
@@ -161,8 +164,8 @@ typedef struct ck_sampling {
 
 /* Draws one token a row. logits: float32 [rows, vocabulary]. out: lazy int32 [rows]. Order as in
  * vLLM's V1 sampler: temperature, min-p, top-k, top-p (of what those two keep, renormalized). */
-int ck_sample(cmlx_stream stream, cmlx_array logits, const ck_sampling *rows, int count,
-              cmlx_array *out, cmlx_error *error);
+int ck_sample(cmlx_stream stream, cmlx_array logits, const ck_sampling* rows, int count,
+              cmlx_array* out, cmlx_error* error);
 
 #ifdef __cplusplus
 }

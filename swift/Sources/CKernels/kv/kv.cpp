@@ -17,8 +17,8 @@ constexpr size_t kMostBytes = size_t{1} << 46;  // address space of a process, w
 void check(const char* name, int value, int least, int most) {
   if (value < least || value > most) {
     throw std::invalid_argument("a KV cache's " + std::string(name) + " must be " +
-                                std::to_string(least) + " to " + std::to_string(most) +
-                                ", not " + std::to_string(value));
+                                std::to_string(least) + " to " + std::to_string(most) + ", not " +
+                                std::to_string(value));
   }
 }
 

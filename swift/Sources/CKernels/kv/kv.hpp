@@ -11,7 +11,8 @@
 // A record is one block of one KV head in one layer, `width` being head_dim rounded up to 16, the
 // columns beyond head_dim zero:
 //   keys          int16 [2 tiles][width / 2][16 tokens][2 columns]: tokens in lanes, so that q . k
-//                 needs no sum across lanes, and pairs of columns as dot products of int16 take them
+//                 needs no sum across lanes, and pairs of columns as dot products of int16 take
+//                 them
 //   values        int16 [16][width][2 tokens]
 //   key scales    float [32]
 //   value scales  float [32]

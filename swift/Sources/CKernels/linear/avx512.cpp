@@ -14,7 +14,8 @@ namespace ck {
 namespace {
 
 constexpr int kRowBlock = 8;
-// How far ahead of its reads a panel is fetched: from memory to the second cache, then to the first.
+// How far ahead of its reads a panel is fetched: from memory to the second cache, then to the
+// first.
 constexpr int kFarBytes = 8192, kNearBytes = 512;
 
 __m512 load_scales(const uint8_t* p, ScaleType type) {

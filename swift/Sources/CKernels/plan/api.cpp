@@ -106,8 +106,8 @@ int ck_plan_embed(ck_plan* plan, const ck_matrix* table, ck_rows* out, cmlx_erro
 
 int ck_plan_norm_linear(ck_plan* plan, ck_rows x, const float* weight, float epsilon,
                         const ck_matrix* matrix, ck_rows* out, cmlx_error* error) {
-  return cmlx::guarded(
-      error, [&] { *out = plan->plan->norm_linear(x, weight, epsilon, given(matrix)); });
+  return cmlx::guarded(error,
+                       [&] { *out = plan->plan->norm_linear(x, weight, epsilon, given(matrix)); });
 }
 
 int ck_plan_attend(ck_plan* plan, ck_rows qkv, const ck_attention* attention, ck_rows* out,
@@ -130,8 +130,7 @@ int ck_plan_gated_linear(ck_plan* plan, ck_rows gate_up, ck_activation activatio
 
 int ck_plan_logits(ck_plan* plan, ck_rows x, const float* weight, float epsilon,
                    const ck_matrix* matrix, cmlx_error* error) {
-  return cmlx::guarded(error,
-                       [&] { plan->plan->logits(x, weight, epsilon, given(matrix)); });
+  return cmlx::guarded(error, [&] { plan->plan->logits(x, weight, epsilon, given(matrix)); });
 }
 
 int ck_plan_step(ck_plan* plan, cmlx_stream stream, const ck_step* step, cmlx_array previous,
@@ -143,10 +142,10 @@ int ck_plan_step(ck_plan* plan, cmlx_stream stream, const ck_step* step, cmlx_ar
     int rows = limits.ends_in_logits ? int(data->logit_rows.size()) : data->rows();
     std::vector<mx::array> inputs;
     if (previous != nullptr) inputs.push_back(previous->value);
-    *logits = cmlx::boxed(mx::array(
-        {rows, limits.output_columns}, mx::float32,
-        std::make_shared<StepPrimitive>(stream->value, plan->plan, std::move(data)),
-        std::move(inputs)));
+    *logits = cmlx::boxed(
+        mx::array({rows, limits.output_columns}, mx::float32,
+                  std::make_shared<StepPrimitive>(stream->value, plan->plan, std::move(data)),
+                  std::move(inputs)));
   });
 }
 

@@ -57,7 +57,9 @@ void Plan::assign_slots() {
   }
 }
 
-RowBuffer Plan::buffer(ck_rows id) const { return {slots_[rows_[id].slot].get(), rows_[id].columns}; }
+RowBuffer Plan::buffer(ck_rows id) const {
+  return {slots_[rows_[id].slot].get(), rows_[id].columns};
+}
 
 void Plan::seal() {
   if (sealed_) return;

@@ -74,8 +74,8 @@ const Plan::Rows& Plan::rows(ck_rows id, const char* what) const {
 
 void Plan::expect(ck_rows id, int columns, const char* what) const {
   if (rows(id, what).columns != columns) {
-    refuse(std::string(what) + ": " + std::to_string(columns) + " columns are needed, and the rows have " +
-           std::to_string(rows_[id].columns));
+    refuse(std::string(what) + ": " + std::to_string(columns) +
+           " columns are needed, and the rows have " + std::to_string(rows_[id].columns));
   }
 }
 

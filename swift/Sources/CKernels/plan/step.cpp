@@ -41,8 +41,8 @@ void StepData::copy_sequences(const ck_step& step) {
       refuse(name + " starts at row " + text(s.first_row) + "; the next one is " + text(rows()));
     }
     if (s.row_count < 1 || s.row_count > step.row_count - rows()) {
-      refuse(name + " has " + text(s.row_count) + " rows of the " +
-             text(step.row_count - rows()) + " that are left");
+      refuse(name + " has " + text(s.row_count) + " rows of the " + text(step.row_count - rows()) +
+             " that are left");
     }
     if (s.position < 0 || s.position > INT32_MAX - s.row_count) {
       refuse(name + " starts at position " + text(s.position));

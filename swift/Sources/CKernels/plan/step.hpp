@@ -18,8 +18,8 @@ struct StepData {
   StepData(ck_plan& plan, const ck_step& step, int previous);
 
   int rows() const { return int(positions.size()); }
-  /// The step with ids from `previous` in place. Throws std::out_of_range for one that is not in the
-  /// vocabulary.
+  /// The step with ids from `previous` in place. Throws std::out_of_range for one that is not in
+  /// the vocabulary.
   std::vector<int32_t> resolved(const int32_t* previous, int vocabulary) const;
 
  private:

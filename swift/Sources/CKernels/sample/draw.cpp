@@ -23,7 +23,8 @@ constexpr uint16_t kDropped = kBuckets;
   throw std::domain_error("the logits of row " + std::to_string(row) + " " + why);
 }
 
-/// exp(x) for x <= 0, 0 below -87; relative error below 2e-7. Written so that compilers vectorize it.
+/// exp(x) for x <= 0, 0 below -87; relative error below 2e-7. Written so that compilers vectorize
+/// it.
 inline float exponential(float x) {
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
   float t = std::max(x, -87.0f);

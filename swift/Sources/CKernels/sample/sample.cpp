@@ -20,7 +20,8 @@ namespace mx = mlx::core;
 class SamplePrimitive : public mx::UnaryPrimitive {
  public:
   SamplePrimitive(mx::Stream stream, std::vector<ck_sampling> rows)
-      : UnaryPrimitive(stream), rows_(std::make_shared<std::vector<ck_sampling>>(std::move(rows))) {}
+      : UnaryPrimitive(stream),
+        rows_(std::make_shared<std::vector<ck_sampling>>(std::move(rows))) {}
 
   void eval_cpu(const std::vector<mx::array>& inputs, mx::array& out) override {
     const mx::array& logits = inputs[0];
@@ -45,9 +46,8 @@ class SamplePrimitive : public mx::UnaryPrimitive {
                    int32_t* tokens) {
     auto draw_row = [&](int row) {
       const float* x = logits + size_t(row) * vocabulary;
-      tokens[row] = rows[row].temperature == 0
-                        ? ck::most_likely(x, vocabulary, row)
-                        : ck::Drawer().draw(x, vocabulary, rows[row], row);
+      tokens[row] = rows[row].temperature == 0 ? ck::most_likely(x, vocabulary, row)
+                                               : ck::Drawer().draw(x, vocabulary, rows[row], row);
     };
     if (rows.size() == 1) return draw_row(0);
     ck::Pool::shared().run(
