@@ -151,9 +151,9 @@ void append(const AttendShape& shape, const float* k, const float* v, const floa
   }
 }
 
-/// Scores of `count` queries with the 32 keys of a record. Memory is kept busy meanwhile: with the
-/// next record's keys and this one's values, by the first queries that come by.
-template <int count>
+/// Scores of `count` queries with the 32 keys of a record. `fetch`: keeps memory busy meanwhile, with
+/// the next record's keys and this one's values.
+template <int count, bool fetch>
 void score(const SpanTask& t, int query, int record_index) {
   RecordLayout layout(t.shape.head_dim);
   const uint8_t* record = t.records[record_index];
@@ -168,7 +168,7 @@ void score(const SpanTask& t, int query, int record_index) {
   for (int i = 0; i < count; i++) sums[i][0] = sums[i][1] = _mm512_setzero_si512();
   for (int p = 0; p < pairs; p++) {
     __m512i k0 = _mm512_loadu_si512(tile0 + p * 64), k1 = _mm512_loadu_si512(tile1 + p * 64);
-    if (query == 0) {
+    if constexpr (fetch) {
       _mm_prefetch(next + p * 128, _MM_HINT_T0);
       _mm_prefetch(next + p * 128 + 64, _MM_HINT_T0);
       _mm_prefetch(values + p * 128, _MM_HINT_T1);
@@ -329,15 +329,9 @@ void quantize_weights(const SpanTask& t, int query, int first_sum, int last_sum)
   }
 }
 
-/// The keys of the record that will be read when this one's are through.
-void prefetch_next(const SpanTask& t, int record_index) {
-  const uint8_t* next = t.next[record_index];
-  if (next == nullptr) return;
-  for (int i = 0; i < t.shape.width; i++) _mm_prefetch(next + i * 64, _MM_HINT_T1);
-}
-
-/// Adds weights . values of one sum's keys to `columns` vectors of `count` queries' results.
-template <int count, int columns>
+/// Adds weights . values of one sum's keys to `columns` vectors of `count` queries' results. `fetch`:
+/// with the next span's keys on the way.
+template <int count, int columns, bool fetch>
 void mix(const SpanTask& t, int query, int column, int sum, int last) {
   int width = t.shape.width;
   size_t values = RecordLayout(t.shape.head_dim).values();
@@ -351,12 +345,16 @@ void mix(const SpanTask& t, int query, int column, int sum, int last) {
     const uint8_t* record = t.records[sum * 2 + half];
     int keys = last - sum * kSumTokens - half * CK_BLOCK_TOKENS;
     if (record == nullptr || keys <= 0) continue;
-    if (query == 0 && column == 0) prefetch_next(t, sum * 2 + half);
     int pairs = keys >= CK_BLOCK_TOKENS ? CK_BLOCK_TOKENS / 2 : (keys + 1) / 2;
     const uint8_t* v = record + values + column * 64;
     auto* weights = reinterpret_cast<const int32_t*>(t.weights + query * 256 + sum * kSumTokens +
                                                      half * CK_BLOCK_TOKENS);
+    const uint8_t* next = t.next[sum * 2 + half];
+    if (next == nullptr) next = record;
     for (int p = 0; p < pairs; p++, v += width * 4) {
+      if constexpr (fetch) {
+        for (int i = 0; i < width * 4; i += 64) _mm_prefetch(next + p * width * 4 + i, _MM_HINT_T1);
+      }
       __m512i weight[count];
 #pragma clang loop unroll(full)
       for (int i = 0; i < count; i++) weight[i] = _mm512_set1_epi32(weights[i * 128 + p]);
@@ -383,21 +381,32 @@ void mix(const SpanTask& t, int query, int column, int sum, int last) {
   }
 }
 
-template <int count>
+template <int count, bool fetch>
 void mix_columns(const SpanTask& t, int query, int sum, int last) {
   int vectors = t.shape.width / kLanes, c = 0;
-  for (; c + kMostColumns <= vectors; c += kMostColumns) {
-    mix<count, kMostColumns>(t, query, c, sum, last);
+  if (fetch && vectors >= kMostColumns) {
+    mix<count, kMostColumns, true>(t, query, 0, sum, last);
+    c = kMostColumns;
   }
-  for (; c < vectors; c++) mix<count, 1>(t, query, c, sum, last);
+  for (; c + kMostColumns <= vectors; c += kMostColumns) {
+    mix<count, kMostColumns, false>(t, query, c, sum, last);
+  }
+  for (; c < vectors; c++) mix<count, 1, false>(t, query, c, sum, last);
 }
 
 using Score = void (*)(const SpanTask&, int query, int record);
 using Mix = void (*)(const SpanTask&, int query, int sum, int last);
-constexpr Score kScore[] = {nullptr,  score<1>, score<2>, score<3>,
-                            score<4>, score<5>, score<6>};
-constexpr Mix kMix[] = {nullptr,        mix_columns<1>, mix_columns<2>, mix_columns<3>,
-                        mix_columns<4>, mix_columns<5>, mix_columns<6>};
+template <bool fetch>
+constexpr Score kScore[] = {nullptr,         score<1, fetch>, score<2, fetch>, score<3, fetch>,
+                            score<4, fetch>, score<5, fetch>, score<6, fetch>};
+template <bool fetch>
+constexpr Mix kMix[] = {nullptr,
+                        mix_columns<1, fetch>,
+                        mix_columns<2, fetch>,
+                        mix_columns<3, fetch>,
+                        mix_columns<4, fetch>,
+                        mix_columns<5, fetch>,
+                        mix_columns<6, fetch>};
 
 void span(const SpanTask& t) {
   int first = 256, last = 0;
@@ -411,7 +420,8 @@ void span(const SpanTask& t) {
   if (first >= last) return;
   for (int r = first / CK_BLOCK_TOKENS; r <= (last - 1) / CK_BLOCK_TOKENS; r++) {
     for (int i = 0; i < t.queries; i += kMostQueries) {
-      kScore[t.queries - i < kMostQueries ? t.queries - i : kMostQueries](t, i, r);
+      int count = t.queries - i < kMostQueries ? t.queries - i : kMostQueries;
+      (i == 0 ? kScore<true> : kScore<false>)[count](t, i, r);
     }
   }
   int first_sum = first / kSumTokens, last_sum = (last - 1) / kSumTokens;
@@ -420,7 +430,8 @@ void span(const SpanTask& t) {
   for (int i = 0; i < t.queries; i++) quantize_weights(t, i, first_sum, last_sum);
   for (int s = first_sum; s <= last_sum; s++) {
     for (int i = 0; i < t.queries; i += kMostQueries) {
-      kMix[t.queries - i < kMostQueries ? t.queries - i : kMostQueries](t, i, s, last);
+      int count = t.queries - i < kMostQueries ? t.queries - i : kMostQueries;
+      (i == 0 ? kMix<true> : kMix<false>)[count](t, i, s, last);
     }
   }
 }
