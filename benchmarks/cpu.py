@@ -64,6 +64,7 @@ def run(plan: Plan) -> tuple[list[Row], str]:
     bandwidth, probe = machine.read_bandwidth()
     rows = [*_one_stream(plan, bandwidth), *_eight_rows(plan), *_loading(plan)]
     if plan.wants("import") or plan.wants("engine start"):
+        _say("imports and engine start")
         rows += [row for row in startup.measure(plan.model, plan.rounds) if plan.wants(row.case)]
     quiet, evidence = quietness.verdict()
     rows.append(Row("read bandwidth of the machine", "GB/s", bandwidth / 1e9, notes=[probe]))
@@ -138,6 +139,7 @@ def _loading(plan: Plan) -> Iterator[Row]:
     whole = Row("start of Python to first token", "s")
     if not plan.wants(loading.case) and not plan.wants(whole.case):
         return
+    _say(loading.case)
     samples: dict[str, list[tuple[float, float]]] = {}
     for _ in range(plan.rounds):
         for kind in _installed():
@@ -170,6 +172,7 @@ def _memory(children: dict[str, Child], notes: list[str]) -> Iterator[Row]:
 
 
 def _run_case(case: Case, children: dict[str, Child], rounds: int, notes: list[str]) -> Row:
+    _say(case.name)
     row = Row(case.name, case.unit, notes=list(notes))
     samples: dict[str, list[float]] = {kind: [] for kind in children}
     spent = dict.fromkeys(children, 0.0)
@@ -189,6 +192,10 @@ def _run_case(case: Case, children: dict[str, Child], rounds: int, notes: list[s
         if values:
             _enter(row, kind, case.pick(values), case.pick)
     return row
+
+
+def _say(case: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {case}", file=sys.stderr, flush=True)
 
 
 def _enter(row: Row, kind: str, value: float, pick: Callable[[list[float]], float]) -> None:
