@@ -96,6 +96,8 @@ class ModelInfo:
     device: Literal["cpu", "gpu"]
     #: The instruction set of the kernels that run, or "reference".
     kernels: str
+    #: Why they are "reference" although nobody asked for that, or empty.
+    kernels_note: str
     weight_bytes: int
     #: The KV cache when full.
     kv_bytes: int

@@ -74,6 +74,7 @@ class NativeModel:
             hidden_size=info.hidden_size,
             device="gpu" if name_of(DEVICES, info.device) == "gpu" else "cpu",
             kernels=name_of(KERNELS, info.kernels),
+            kernels_note=ffi.string(info.kernels_note).decode(errors="replace"),
             weight_bytes=info.weight_bytes,
             kv_bytes=info.kv_bytes,
             kv_block_tokens=info.kv_block_tokens,

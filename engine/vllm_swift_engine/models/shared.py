@@ -102,4 +102,14 @@ def _load(path: Path, name: str, params: ModelParams) -> LoadedModel:
         except BaseException:
             native.destroy()
             raise
+    if info.kernels_note:
+        _warn_slow(name, info.kernels_note)
     return LoadedModel(native, info, tokenizer, template)
+
+
+def _warn_slow(name: str, why: str) -> None:
+    import logging
+
+    logging.getLogger(__name__).warning(
+        "%s runs on stock MLX ops, many times slower than on kernels of its own: %s.", name, why
+    )

@@ -20,16 +20,19 @@ func status(
 extension EngineError {
   func fill(_ error: inout vsw_error) {
     error.code = code.rawValue
-    withUnsafeMutableBytes(of: &error.message) { bytes in
-      var text = message.utf8.prefix(bytes.count - 1)
-      // Cut between characters: a continuation byte must not be the first that is left out.
-      while text.endIndex < message.utf8.endIndex, message.utf8[text.endIndex] & 0xC0 == 0x80 {
-        text.removeLast()
-      }
-      bytes.copyBytes(from: text)
-      bytes[text.count] = 0
-    }
+    withUnsafeMutableBytes(of: &error.message) { VLLMSwiftBridge.fill($0, with: message) }
   }
+}
+
+/// Writes a text and a NUL, cut between characters where it does not fit.
+func fill(_ bytes: UnsafeMutableRawBufferPointer, with message: String) {
+  var text = message.utf8.prefix(bytes.count - 1)
+  // A continuation byte must not be the first that is left out.
+  while text.endIndex < message.utf8.endIndex, message.utf8[text.endIndex] & 0xC0 == 0x80 {
+    text.removeLast()
+  }
+  bytes.copyBytes(from: text)
+  bytes[text.count] = 0
 }
 
 /// A struct whose first field, `struct_size`, is the size its caller was compiled with.

@@ -123,14 +123,19 @@ public func modelGetInfo(
     try vsw_model_info.check(info)
     let model = try Handles.models.object(model)
     let summary = try model.runtime.summary(model.id)
-    info.pointee = vsw_model_info(
-      struct_size: info.pointee.struct_size,
-      vocab_size: UInt32(clamping: summary.limits.vocabularySize),
-      max_model_len: UInt32(clamping: summary.limits.maxModelLength),
-      hidden_size: UInt32(clamping: summary.hiddenSize), device: summary.device.rawValue,
-      kernels: summary.kernels.rawValue, weight_bytes: UInt64(summary.weightBytes),
-      kv_bytes: UInt64(summary.cacheBytes), kv_block_tokens: UInt32(kvBlockTokens),
-      kv_blocks: UInt32(clamping: summary.cacheBlocks))
+    var result = vsw_model_info()
+    result.struct_size = info.pointee.struct_size
+    result.vocab_size = UInt32(clamping: summary.limits.vocabularySize)
+    result.max_model_len = UInt32(clamping: summary.limits.maxModelLength)
+    result.hidden_size = UInt32(clamping: summary.hiddenSize)
+    result.device = summary.device.rawValue
+    result.kernels = summary.kernels.rawValue
+    result.weight_bytes = UInt64(summary.weightBytes)
+    result.kv_bytes = UInt64(summary.cacheBytes)
+    result.kv_block_tokens = UInt32(kvBlockTokens)
+    result.kv_blocks = UInt32(clamping: summary.cacheBlocks)
+    withUnsafeMutableBytes(of: &result.kernels_note) { fill($0, with: summary.kernelsNote) }
+    info.pointee = result
   }
 }
 

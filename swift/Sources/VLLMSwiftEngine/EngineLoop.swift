@@ -8,6 +8,7 @@ public struct ModelSummary: Sendable {
   public let hiddenSize: Int
   public let device: ModelOptions.Device
   public let kernels: ModelOptions.Kernels
+  public let kernelsNote: String
   public let weightBytes: Int
   public let cacheBytes: Int
   public let cacheBlocks: Int
@@ -17,6 +18,7 @@ public struct ModelSummary: Sendable {
     hiddenSize = model.hiddenSize
     device = model.device
     kernels = model.kernels
+    kernelsNote = model.kernelsNote
     weightBytes = model.executor.weightBytes
     cacheBytes = model.executor.bytesPerBlock * model.cacheBlocks
     cacheBlocks = model.cacheBlocks

@@ -41,6 +41,8 @@ public struct Model {
   public let hiddenSize: Int
   public let device: ModelOptions.Device
   public let kernels: ModelOptions.Kernels
+  /// Why `auto` fell back to the reference, or empty.
+  public let kernelsNote: String
   public let cacheBlocks: Int
 
   /// - Throws: `unsupportedArchitecture`, `unsupportedQuantization`, `modelCorrupt`, `memoryBudget`,
@@ -59,7 +61,7 @@ public struct Model {
 
     device = try streams.resolve(options.device)
     let stream = try streams.stream(device)
-    kernels = try Self.resolve(options.kernels, device, checkpoint)
+    (kernels, kernelsNote) = try Self.resolve(options.kernels, device, checkpoint)
     if kernels == .reference {
       executor = try ReferenceExecutor(config, checkpoint, on: stream)
     } else {
@@ -90,29 +92,29 @@ public struct Model {
 
   private static func resolve(
     _ kernels: ModelOptions.Kernels, _ device: ModelOptions.Device, _ checkpoint: any Checkpoint
-  ) throws -> ModelOptions.Kernels {
+  ) throws -> (ModelOptions.Kernels, note: String) {
     if kernels == .reference || device == .gpu {
       guard kernels == .reference || kernels == .auto else {
         throw EngineError(.invalidArgument, "the kernels '\(kernels)' do not run on a GPU")
       }
-      return .reference
+      return (.reference, "")
     }
-    let best = ModelOptions.Kernels(rawValue: ck_isa_best())
-    let chosen = kernels == .auto ? best ?? .reference : kernels
-    guard chosen != .reference, chosen != .auto else { return .reference }
+    let best = ModelOptions.Kernels(rawValue: ck_isa_best()) ?? .auto
+    let chosen = kernels == .auto ? best : kernels
+    guard chosen != .auto else {
+      return (.reference, "this CPU has none of the instruction sets that there are kernels for")
+    }
     guard ck_isa_supported(chosen.isa) != 0 else {
       throw EngineError(.deviceUnavailable, "this CPU does not run the kernels '\(chosen)'")
     }
     guard let tensor = try PackedWeights.unsupported(in: checkpoint, isa: chosen.isa) else {
-      return chosen
+      return (chosen, "")
     }
+    let gap = "there are no CPU kernels for '\(tensor.name)', \(tensor.format) \(tensor.shape)"
     guard kernels == .auto else {
-      throw EngineError(
-        .unsupportedQuantization,
-        "the kernels '\(chosen)' have no path for '\(tensor.name)', \(tensor.format) "
-          + "\(tensor.shape); the reference has")
+      throw EngineError(.unsupportedQuantization, gap + "; the kernels 'reference' run it")
     }
-    return .reference
+    return (.reference, gap)
   }
 }
 

@@ -163,6 +163,7 @@ typedef struct vsw_model_info {
   uint64_t kv_bytes;     /* KV cache when full */
   uint32_t kv_block_tokens;
   uint32_t kv_blocks;
+  char kernels_note[256]; /* why AUTO fell back to REFERENCE; empty where it did not */
 } vsw_model_info;
 
 /* Loads weights. Blocks until the model is ready. `params` may be NULL. `file` may be closed
