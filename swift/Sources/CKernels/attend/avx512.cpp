@@ -468,10 +468,12 @@ void finish(int head_dim, const float* total_out, float sum, float* out) {
   }
 }
 
+constexpr AttendKernels kKernels = {append, query, span, merge, finish};
+
 }  // namespace
 
-extern const AttendKernels kAttendAvx512;
-const AttendKernels kAttendAvx512 = {append, query, span, merge, finish};
+extern const AttendKernels* const kAttendAvx512;
+const AttendKernels* const kAttendAvx512 = &kKernels;
 
 }  // namespace ck
 
