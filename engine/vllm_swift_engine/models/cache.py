@@ -14,14 +14,21 @@ CACHE_VARIABLE = "VLLM_SWIFT_CACHE"
 _CHECKSUM = "checksum"
 
 
-def cache_folder() -> Path:
-    """VLLM_SWIFT_CACHE, else ``vllm-swift`` in the platform's folder for caches."""
+def cache_folder() -> Path | None:
+    """VLLM_SWIFT_CACHE, else ``vllm-swift`` in the platform's folder for caches.
+
+    None for a user without a home.
+    """
     if folder := os.environ.get(CACHE_VARIABLE):
         return Path(folder).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "vllm-swift"
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "vllm-swift"
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "vllm-swift"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    caches = home / "Library/Caches" if sys.platform == "darwin" else home / ".cache"
+    return caches / "vllm-swift"
 
 
 def read_entry(entry: Path, names: tuple[str, ...]) -> dict[str, bytes] | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 #: Part of the cache key; raised when a conversion changes.
-CONVERTER_VERSION = 1
+CONVERTER_VERSION = 2
 
 _UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
 
@@ -288,6 +288,8 @@ def _add_ends(tokenizer: Tokenizer, data: TokenizerMetadata, add_bos: bool) -> N
         )
 
 
+_TEMPLATE = "tokenizer.chat_template"
+
 #: Tokens that end a turn or a text by their name. A GGUF states one end token, and chat models
 #: have two: the turn's and the text's.
 _END_TOKENS = frozenset(
@@ -306,7 +308,8 @@ def tokenizer_config(data: TokenizerMetadata, metadata: dict[str, Any]) -> dict[
     """What ``tokenizer_config.json`` and ``generation_config.json`` would say of the file.
 
     Keys: "bos_token", "eos_token", "unk_token", "pad_token" where the file has them,
-    "chat_template" and "eos_token_id" (a list: every token that ends an output).
+    "chat_template" (a list of named templates) and "eos_token_id" (a list: every token that ends an
+    output).
     """
     config: dict[str, Any] = {
         key: token
@@ -323,7 +326,9 @@ def tokenizer_config(data: TokenizerMetadata, metadata: dict[str, Any]) -> dict[
         if kind == _CONTROL and token in _END_TOKENS:
             ends.add(index)
     config["eos_token_id"] = sorted(ends)
-    template = metadata.get("tokenizer.chat_template")
-    if isinstance(template, str) and template:
-        config["chat_template"] = template
-    return config
+    templates = [
+        {"name": key.removeprefix(_TEMPLATE).removeprefix(".") or "default", "template": text}
+        for key, text in metadata.items()
+        if (key == _TEMPLATE or key.startswith(f"{_TEMPLATE}.")) and isinstance(text, str) and text
+    ]
+    return {**config, "chat_template": templates}

@@ -99,22 +99,27 @@ def _load_folder(file: ModelFile) -> Tokenizer:
 
 
 def _load_gguf(file: ModelFile) -> Tokenizer:
-    import hashlib
-
-    identity = (*FileIdentity.of(file.path), CONVERTER_VERSION)
-    key = hashlib.sha256(repr(identity).encode()).hexdigest()[:32]
-    entry = cache_folder() / "tokenizers" / key
-    files = read_entry(entry, (_TOKENIZER, _CONFIG))
+    folder = cache_folder()
+    entry = folder / "tokenizers" / _cache_key(file.path) if folder else None
+    files = read_entry(entry, (_TOKENIZER, _CONFIG)) if entry else None
     if files is None:
         metadata = TokenizerMetadata.of(file.tokenizer)
         backend = convert_tokenizer(metadata)
         config = tokenizer_config(metadata, file.metadata)
-        files = {_TOKENIZER: backend.to_str().encode(), _CONFIG: json.dumps(config).encode()}
-        write_entry(entry, files)
+        if entry:
+            files = {_TOKENIZER: backend.to_str().encode(), _CONFIG: json.dumps(config).encode()}
+            write_entry(entry, files)
     else:
-        backend = _parse(files[_TOKENIZER], entry)
+        backend = _parse(files[_TOKENIZER], file.path)
         config = json.loads(files[_CONFIG])
     return Tokenizer(backend, config, config["eos_token_id"])
+
+
+def _cache_key(path: Path) -> str:
+    import hashlib
+
+    identity = (*FileIdentity.of(path), CONVERTER_VERSION)
+    return hashlib.sha256(repr(identity).encode()).hexdigest()[:32]
 
 
 def _parse(content: bytes, path: Path) -> tokenizers.Tokenizer:

@@ -123,13 +123,16 @@ def test_the_config_names_every_end_token() -> None:
     data = byte_level("smollm", eot_token_id=0)
     data["tokens"] += ["<|im_end|>", "<|endoftext|>"]
     data["token_types"] += [3, 1]
-    template = {"tokenizer.chat_template": "{{ messages }}"}
+    template = {"tokenizer.chat_template": "a", "tokenizer.chat_template.tool_use": "b"}
     config = tokenizer_config(TokenizerMetadata.of(data), template)
     named = data["tokens"].index("<|im_end|>")
     # The last has the name of an end token but is a word like any other.
     assert config["eos_token_id"] == sorted([0, data["eos_token_id"], named])
     assert (config["bos_token"], config["eos_token"]) == ("<|begin|>", "<|end|>")
-    assert config["chat_template"] == "{{ messages }}"
+    assert config["chat_template"] == [
+        {"name": "default", "template": "a"},
+        {"name": "tool_use", "template": "b"},
+    ]
 
 
 @pytest.mark.parametrize(
