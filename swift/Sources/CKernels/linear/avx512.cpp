@@ -160,26 +160,86 @@ void multiply(const LinearTask& t) {
   for (; row < t.x.rows; row++) multiply_panels<layout, 1>(t, row);
 }
 
-void quantize(const float* x, int columns, int8_t* values, ActivationGroup* groups) {
-  // As integers, magnitudes order like floats, with infinity and then NaN above all.
+/// The lanes of four registers, brought down to one lane each: combine(v[0] lanes), ...
+template <__m128i (*combine)(__m128i, __m128i), __m256i (*combine_halves)(__m256i, __m256i)>
+__m128i reduce_four(const __m512i (&v)[4]) {
+  __m128i quarter[4];
+  for (int i = 0; i < 4; i++) {
+    __m256i half = combine_halves(_mm512_castsi512_si256(v[i]), _mm512_extracti64x4_epi64(v[i], 1));
+    quarter[i] = combine(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+  }
+  __m128i ab = combine(_mm_unpacklo_epi32(quarter[0], quarter[1]),
+                       _mm_unpackhi_epi32(quarter[0], quarter[1]));
+  __m128i cd = combine(_mm_unpacklo_epi32(quarter[2], quarter[3]),
+                       _mm_unpackhi_epi32(quarter[2], quarter[3]));
+  return combine(_mm_unpacklo_epi64(ab, cd), _mm_unpackhi_epi64(ab, cd));
+}
+
+__m128i larger(__m128i a, __m128i b) { return _mm_max_epi32(a, b); }
+__m256i larger_half(__m256i a, __m256i b) { return _mm256_max_epi32(a, b); }
+__m128i plus(__m128i a, __m128i b) { return _mm_add_epi32(a, b); }
+__m256i plus_half(__m256i a, __m256i b) { return _mm256_add_epi32(a, b); }
+
+/// Writes `count` of four groups, given field by field.
+void store_groups(ActivationGroup* groups, int count, __m128 scale, __m128i sum) {
+  __m128i fields[] = {_mm_castps_si128(scale),
+                      _mm_castps_si128(_mm_mul_ps(scale, _mm_cvtepi32_ps(sum))),
+                      _mm_sub_epi32(_mm_setzero_si128(), _mm_slli_epi32(sum, 3)),
+                      _mm_sub_epi32(_mm_setzero_si128(), _mm_slli_epi32(sum, 7))};
+  __m512i all = _mm512_castsi128_si512(fields[0]);
+  all = _mm512_inserti32x4(all, fields[1], 1);
+  all = _mm512_inserti32x4(all, fields[2], 2);
+  all = _mm512_inserti32x4(all, fields[3], 3);
+  const __m512i by_group = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  _mm512_mask_storeu_epi32(groups, static_cast<__mmask16>((1u << 4 * count) - 1),
+                           _mm512_permutexvar_epi32(by_group, all));
+}
+
+/// Up to four groups, so that what is done once a group is done for four at a time.
+void quantize_groups(const float* x, int count, int8_t* values, ActivationGroup* groups) {
   const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-  constexpr int32_t kInfinity = 0x7f800000;
-  constexpr float kSmallest = 4e-37f;  // below it 127 / largest overflows
-  for (int g = 0; g < columns / kGroupColumns; g++, x += kGroupColumns, values += kGroupColumns) {
-    __m512 a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + 16);
-    __m512i bits = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(a), magnitude),
-                                    _mm512_and_si512(_mm512_castps_si512(b), magnitude));
-    int32_t largest_bits = _mm512_reduce_max_epi32(bits);
-    float largest = __builtin_bit_cast(float, largest_bits);
-    bool finite = largest_bits < kInfinity;
-    float inverse = finite && largest > kSmallest ? 127.0f / largest : 0.0f;
-    float scale = !finite ? __builtin_nanf("") : largest > kSmallest ? largest / 127.0f : 0.0f;
-    __m512i qa = _mm512_cvtps_epi32(_mm512_mul_ps(a, _mm512_set1_ps(inverse)));
-    __m512i qb = _mm512_cvtps_epi32(_mm512_mul_ps(b, _mm512_set1_ps(inverse)));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(values), _mm512_cvtsepi32_epi8(qa));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(values + 16), _mm512_cvtsepi32_epi8(qb));
-    int32_t sum = finite ? _mm512_reduce_add_epi32(_mm512_add_epi32(qa, qb)) : 0;
-    groups[g] = {scale, scale * static_cast<float>(sum), -8 * sum, -128 * sum};
+  __m512 v[4][2];
+  __m512i bits[4], sums[4];
+  for (int i = 0; i < 4; i++) {
+    v[i][0] = v[i][1] = _mm512_setzero_ps();
+    if (i < count) {
+      v[i][0] = _mm512_loadu_ps(x + kGroupColumns * i);
+      v[i][1] = _mm512_loadu_ps(x + kGroupColumns * i + 16);
+    }
+    // As integers, magnitudes order like floats, with infinity and then NaN above all.
+    bits[i] = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(v[i][0]), magnitude),
+                               _mm512_and_si512(_mm512_castps_si512(v[i][1]), magnitude));
+  }
+  const __m128i largest_bits = reduce_four<larger, larger_half>(bits);
+  const __m128 largest = _mm_castsi128_ps(largest_bits);
+  const __mmask8 finite = _mm_cmplt_epi32_mask(largest_bits, _mm_set1_epi32(0x7f800000));
+  // Below this, 127 / largest overflows.
+  const __mmask8 counts = finite & _mm_cmp_ps_mask(largest, _mm_set1_ps(4e-37f), _CMP_GT_OQ);
+  const __m128 most = _mm_set1_ps(127.0f);
+  float inverse[4];
+  _mm_storeu_ps(inverse, _mm_maskz_div_ps(counts, most, largest));
+  __m128 scale = _mm_maskz_div_ps(counts, largest, most);
+  scale = _mm_mask_blend_ps(finite, _mm_set1_ps(__builtin_nanf("")), scale);
+  for (int i = 0; i < 4; i++) {
+    __m512i q[2];
+    for (int half = 0; half < 2; half++) {
+      q[half] = _mm512_cvtps_epi32(_mm512_mul_ps(v[i][half], _mm512_set1_ps(inverse[i])));
+      if (i < count) {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(values + kGroupColumns * i + 16 * half),
+                         _mm512_cvtsepi32_epi8(q[half]));
+      }
+    }
+    sums[i] = _mm512_add_epi32(q[0], q[1]);
+  }
+  store_groups(groups, count, scale,
+               _mm_maskz_mov_epi32(finite, reduce_four<plus, plus_half>(sums)));
+}
+
+void quantize(const float* x, int columns, int8_t* values, ActivationGroup* groups) {
+  const int count = columns / kGroupColumns;
+  for (int g = 0; g < count; g += 4) {
+    quantize_groups(x + g * kGroupColumns, count - g < 4 ? count - g : 4,
+                    values + g * kGroupColumns, groups + g);
   }
 }
 
