@@ -28,7 +28,7 @@ def tokenizer_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session", autouse=True)
 def interruptible() -> None:
-    """A shell that runs tests in the background ignores Ctrl-C for them, and children inherit it."""
+    """A shell that runs tests in the background makes them, and their children, deaf to Ctrl-C."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

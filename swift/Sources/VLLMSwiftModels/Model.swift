@@ -61,7 +61,7 @@ public struct Model {
 
     device = try streams.resolve(options.device)
     let stream = try streams.stream(device)
-    (kernels, kernelsNote) = try Self.resolve(options.kernels, device, checkpoint)
+    (kernels, kernelsNote) = try Self.resolve(options.kernels, device, config, checkpoint)
     if kernels == .reference {
       executor = try ReferenceExecutor(config, checkpoint, on: stream)
     } else {
@@ -91,7 +91,8 @@ public struct Model {
   }
 
   private static func resolve(
-    _ kernels: ModelOptions.Kernels, _ device: ModelOptions.Device, _ checkpoint: any Checkpoint
+    _ kernels: ModelOptions.Kernels, _ device: ModelOptions.Device,
+    _ config: any ArchitectureConfig, _ checkpoint: any Checkpoint
   ) throws -> (ModelOptions.Kernels, note: String) {
     if kernels == .reference || device == .gpu {
       guard kernels == .reference || kernels == .auto else {
@@ -107,12 +108,11 @@ public struct Model {
     guard ck_isa_supported(chosen.isa) != 0 else {
       throw EngineError(.deviceUnavailable, "this CPU does not run the kernels '\(chosen)'")
     }
-    guard let tensor = try PackedWeights.unsupported(in: checkpoint, isa: chosen.isa) else {
+    guard let gap = try PlanExecutor.gap(for: config, checkpoint, isa: chosen.isa) else {
       return (chosen, "")
     }
-    let gap = "there are no CPU kernels for '\(tensor.name)', \(tensor.format) \(tensor.shape)"
     guard kernels == .auto else {
-      throw EngineError(.unsupportedQuantization, gap + "; the kernels 'reference' run it")
+      throw EngineError(.unsupported, gap + "; the kernels 'reference' run it")
     }
     return (.reference, gap)
   }

@@ -25,6 +25,20 @@ final class PlanExecutor: Executor {
     (self.config, self.isa, self.maxRows, self.stream) = (config, isa, maxRows, stream)
   }
 
+  /// What the kernels have no path for, in words; nil if they run the whole model.
+  static func gap(
+    for config: any ArchitectureConfig, _ checkpoint: any Checkpoint, isa: ck_isa
+  ) throws -> String? {
+    if let tensor = try PackedWeights.unsupported(in: checkpoint, isa: isa) {
+      return "there are no CPU kernels for '\(tensor.name)', \(tensor.format) \(tensor.shape)"
+    }
+    guard cacheBytes(config, blocks: 1) > 0 else {
+      return "the CPU kernels have no KV cache for \(config.numKeyValueHeads) heads of "
+        + "\(config.headDim)"
+    }
+    return nil
+  }
+
   deinit {
     ck_plan_free(plan)
     ck_kv_free(cache)
@@ -32,9 +46,10 @@ final class PlanExecutor: Executor {
 
   var weightBytes: Int { weights.byteCount }
   var workspaceBytes: Int { plan.map { ck_plan_bytes($0) } ?? 0 }
-  var bytesPerBlock: Int { cacheBytes(blocks: 1) }
+  var bytesPerBlock: Int { Self.cacheBytes(config, blocks: 1) }
 
-  private func cacheBytes(blocks: Int) -> Int {
+  /// 0 for shapes that the cache cannot have.
+  private static func cacheBytes(_ config: any ArchitectureConfig, blocks: Int) -> Int {
     ck_kv_bytes(
       Int32(config.numHiddenLayers), Int32(config.numKeyValueHeads), Int32(config.headDim),
       Int32(clamping: blocks))
