@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -15,7 +16,8 @@ class Engine(EngineUnderTest):
     package = "vllm_swift_engine"
 
     def load(self, model: Path, context: int, rows: int) -> None:
-        self._engine = NativeEngine(model, device="cpu", max_model_len=context)
+        # The KV cache is shared, and has room for max_model_len tokens.
+        self._engine = NativeEngine(model, device="cpu", max_model_len=context * rows)
 
     def first_token(self, text: str) -> None:
         with self._engine.stream(text, _greedy(2)) as stream:
@@ -27,28 +29,32 @@ class Engine(EngineUnderTest):
         return time.perf_counter() - start
 
     def decode(self, context: int, tokens: int, seed: int) -> float:
-        arrivals = []
-        with self._engine.stream(prompt_ids(context, seed), _greedy(tokens + 1)) as stream:
-            for chunk in stream:
-                if chunk.token_ids:
-                    arrivals.append((time.perf_counter(), len(chunk.token_ids)))
-        (first, first_tokens), (last, _) = arrivals[0], arrivals[-1]
-        produced = sum(count for _, count in arrivals)
-        if produced != tokens + 1:
-            raise Unavailable(f"the answer stopped after {produced} of {tokens + 1} tokens")
-        return (produced - first_tokens) / (last - first)
+        return asyncio.run(self._decode([prompt_ids(context, seed)], tokens))
 
     def decode_rows(self, rows: int, context: int, tokens: int, seed: int) -> float:
-        """What the whole job takes longer than the same job cut off after one token."""
         prompts = [prompt_ids(context, seed * rows + row) for row in range(rows)]
-        start = time.perf_counter()
-        self._engine.generate(prompts, _greedy(1))
-        middle = time.perf_counter()
-        self._engine.generate(prompts, _greedy(tokens + 1))
-        prefill, whole = middle - start, time.perf_counter() - middle
-        if whole <= prefill:
-            raise Unavailable("the machine is too noisy: decoding took less than no time")
-        return rows * tokens / (whole - prefill)
+        return asyncio.run(self._decode(prompts, tokens))
+
+    async def _decode(self, prompts: list[list[int]], tokens: int) -> float:
+        """Tokens per second while every request decodes: none still reads, none has ended."""
+        answers = await asyncio.gather(*(self._arrivals(prompt, tokens + 1) for prompt in prompts))
+        start = max(answer[0][0] for answer in answers)
+        end = min(answer[-1][0] for answer in answers)
+        if end <= start:
+            raise Unavailable("requests were served one after another")
+        produced = sum(count for answer in answers for at, count in answer if start < at <= end)
+        return produced / (end - start)
+
+    async def _arrivals(self, prompt: list[int], tokens: int) -> list[tuple[float, int]]:
+        """When tokens of the answer came, and how many at a time."""
+        arrivals = []
+        async for chunk in self._engine.astream(prompt, _greedy(tokens)):
+            if chunk.token_ids:
+                arrivals.append((time.perf_counter(), len(chunk.token_ids)))
+        produced = sum(count for _, count in arrivals)
+        if produced != tokens:
+            raise Unavailable(f"the answer stopped after {produced} of {tokens} tokens")
+        return arrivals
 
 
 def _greedy(max_tokens: int) -> SamplingParams:
