@@ -105,7 +105,11 @@ class Generation(Generic[ChannelT]):
             completion = request.completions[event.sequence]
             completion.push(event.tokens)
             if event.finish != FINISH_NONE:
-                completion.finish(_REASONS.get(event.finish, "cancelled"))
+                # vLLM's rule: a stop token is the reason if the caller asked for it, an end token
+                # of the model's own is none.
+                asked = request.prompt.sampling.stop_token_ids or ()
+                stop = event.stop_token if event.stop_token in asked else None
+                completion.finish(_REASONS.get(event.finish, "cancelled"), stop)
             if request.done():
                 request.info = self._session.finish(event.request)
                 self._running -= 1

@@ -44,7 +44,8 @@ class CompletionOutput:
     #: Without the stop token; with a stop string, up to the token that completed it.
     token_ids: list[int]
     finish_reason: FinishReason
-    #: The stop string that ended the text; None for a stop token and for other reasons.
+    #: The stop string, or the token of ``stop_token_ids``, that ended the text; None when the
+    #: model's own end token did, and for other reasons.
     stop_reason: int | str | None = None
 
 

@@ -71,7 +71,7 @@ def sized(kind: str, **fields: Any) -> Any:
 
 
 def sampling(**fields: Any) -> Any:
-    params = ffi.new("vsw_sampling_params *")
+    params = sized("vsw_sampling_params")
     lib.vsw_sampling_params_default(params)
     for name, value in fields.items():
         setattr(params, name, value)

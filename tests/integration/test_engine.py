@@ -132,7 +132,13 @@ def test_a_stop_token_ends_the_request_and_is_not_reported(engine: Engine) -> No
     params = SamplingParams(temperature=0, max_tokens=12, stop_token_ids=[stop])
     output = engine.generate(PROMPT, params).outputs[0]
     assert output.token_ids == tokens[: tokens.index(stop)]
-    assert output.finish_reason == "stop"
+    assert (output.finish_reason, output.stop_reason) == ("stop", stop)
+
+
+def test_the_models_own_end_token_is_no_stop_reason(engine: Engine) -> None:
+    question = engine.apply_chat_template([{"role": "user", "content": "Say hello."}])
+    output = engine.generate(question, SamplingParams(temperature=0, max_tokens=200)).outputs[0]
+    assert (output.finish_reason, output.stop_reason) == ("stop", None)
 
 
 def test_a_full_context_ends_the_request(smollm2: Path) -> None:

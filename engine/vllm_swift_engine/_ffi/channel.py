@@ -24,6 +24,7 @@ class Event(NamedTuple):
     sequence: int
     tokens: list[int]
     finish: int
+    stop_token: int
 
 
 Batch = Sequence[Event] | BaseException

@@ -167,6 +167,7 @@ class Runtime:
                         event.sequence,
                         tokens[first : first + event.token_count],
                         event.finish_reason,
+                        event.stop_token,
                     )
                 )
             for channel, batch in batches.items():

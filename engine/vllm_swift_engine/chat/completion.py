@@ -32,13 +32,13 @@ class Completion:
             self.token_ids.append(token)
             self._add(self._detokenizer.push(token))
 
-    def finish(self, reason: FinishReason) -> None:
+    def finish(self, reason: FinishReason, stop_reason: int | None = None) -> None:
         """Ends the sequence, unless a stop string has ended it already."""
         if self.finish_reason is None:
             self._add(self._detokenizer.flush())
         if self.finish_reason is None:
             self._texts.append(self._scanner.flush())
-            self.finish_reason = reason
+            self.finish_reason, self.stop_reason = reason, stop_reason
 
     def _add(self, text: str) -> None:
         if not text:

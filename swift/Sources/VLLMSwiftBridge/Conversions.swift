@@ -124,7 +124,9 @@ extension SamplingParams {
     try refuse(unless: params.ignore_eos == 0, "ignore_eos")
     try refuse(
       unless: params.reserved_flags == (0, 0), "a reserved field of vsw_sampling_params")
-    try refuse(unless: params.logit_bias_count == 0, "logit_bias")
+    try refuse(
+      unless: params.logit_bias_count == 0 && params.logit_bias_ids == nil
+        && params.logit_bias_values == nil, "logit_bias")
     maxTokens = Int(params.max_tokens)
     temperature = params.temperature
     topP = params.top_p
@@ -145,7 +147,7 @@ extension vsw_submit_params {
     try refuse(unless: adapter_id == 0, "adapter_id")
     try refuse(unless: prefix == nil, "prefix")
     try refuse(unless: grammar == nil, "grammar")
-    try refuse(unless: embedding_count == 0, "embeddings")
+    try refuse(unless: embedding_count == 0 && embeddings == nil, "embeddings")
     if let sampling { try vsw_sampling_params.check(sampling) }
     return (
       try array(tokens, count: token_count, "tokens"),

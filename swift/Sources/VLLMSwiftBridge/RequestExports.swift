@@ -6,9 +6,10 @@ import VLLMSwiftEngine
 
 @_cdecl("vsw_sampling_params_default")
 public func samplingParamsDefault(_ params: UnsafeMutablePointer<vsw_sampling_params>?) {
+  guard let params, (try? vsw_sampling_params.check(params)) != nil else { return }
   let defaults = SamplingParams()
   var result = vsw_sampling_params()
-  result.struct_size = UInt32(MemoryLayout<vsw_sampling_params>.size)
+  result.struct_size = params.pointee.struct_size
   result.max_tokens = UInt32(defaults.maxTokens)
   result.n = 1
   result.temperature = defaults.temperature
@@ -16,7 +17,7 @@ public func samplingParamsDefault(_ params: UnsafeMutablePointer<vsw_sampling_pa
   result.repetition_penalty = 1
   result.logprobs = -1
   result.prompt_logprobs = -1
-  params?.pointee = result
+  params.pointee = result
 }
 
 @_cdecl("vsw_submit")
@@ -68,7 +69,7 @@ public func poll(
       events[index] = vsw_event(
         request: event.request, sequence: 0, finish_reason: event.finish?.rawValue ?? 0,
         token_offset: UInt32(used), token_count: UInt32(event.tokens.count), logprob_offset: 0,
-        logprob_count: 0)
+        logprob_count: 0, stop_token: event.stopToken ?? -1, reserved: 0)
       for token in event.tokens {
         tokens[used] = token
         used += 1

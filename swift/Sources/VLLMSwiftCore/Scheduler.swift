@@ -26,6 +26,8 @@ public struct Scheduler: Sendable {
     public let request: RequestID
     public let token: Int32?
     public let finish: FinishReason?
+    /// The token that ended it with `stop`.
+    public let stopToken: Int32?
   }
 
   private struct Running {
@@ -187,7 +189,7 @@ public struct Scheduler: Sendable {
     running[index].finished = stopped || full
     return Outcome(
       request: sequence.request.id, token: stopped ? nil : token,
-      finish: stopped ? .stop : full ? .length : nil)
+      finish: stopped ? .stop : full ? .length : nil, stopToken: stopped ? token : nil)
   }
 
   private mutating func retire() {

@@ -5,6 +5,8 @@ public struct Event: Sendable, Equatable {
   public let request: RequestID
   public internal(set) var tokens: [Int32]
   public internal(set) var finish: FinishReason?
+  /// The token that ended it with `stop`, which is not among its tokens.
+  public internal(set) var stopToken: Int32?
 }
 
 /// What the engine has to tell, oldest first. Events of one request that nobody has read yet become
@@ -26,6 +28,7 @@ final class EventQueue: Sendable {
       if let index = state.unread[event.request] {
         state.events[index - state.taken].tokens += event.tokens
         state.events[index - state.taken].finish = event.finish
+        state.events[index - state.taken].stopToken = event.stopToken
       } else {
         state.unread[event.request] = state.taken + state.events.count
         state.events.append(event)

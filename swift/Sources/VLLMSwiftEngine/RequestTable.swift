@@ -94,7 +94,7 @@ final class RequestTable: Sendable {
       events.push(
         Event(
           request: outcome.request, tokens: outcome.token.map { [$0] } ?? [],
-          finish: outcome.finish))
+          finish: outcome.finish, stopToken: outcome.stopToken))
     }
   }
 

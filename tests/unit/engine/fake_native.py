@@ -159,6 +159,7 @@ class FakeLibrary:
         steps = self._running[name]
         event.request, event.sequence = name, 0
         event.token_offset, event.token_count, event.finish_reason = used, 0, 0
+        event.stop_token = -1
         if isinstance(steps[0], list):
             new = steps.popleft()
             assert isinstance(new, list)

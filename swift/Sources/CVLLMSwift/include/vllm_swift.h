@@ -188,7 +188,7 @@ VSW_API void vsw_model_destroy(vsw_model* model);
 /* A request's name within its runtime; never 0, never reused. */
 typedef uint64_t vsw_request;
 
-/* Fields have vLLM's names and meanings. Fill with vsw_sampling_params_default first. */
+/* Fields have vLLM's names and meanings. Fill with vsw_sampling_params_default, once struct_size is set. */
 typedef struct vsw_sampling_params {
   uint32_t struct_size;
   uint32_t max_tokens;       /* >= 1 */
@@ -239,7 +239,8 @@ typedef struct vsw_submit_params {
   size_t embedding_count;               /* reserved: 0 */
 } vsw_submit_params;
 
-/* vLLM's defaults, with struct_size set: greedy is not the default, temperature is 1. */
+/* vLLM's defaults: greedy is not among them, temperature is 1. Writes no more than struct_size says
+ * there is, and nothing to a struct that is too small. */
 VSW_API void vsw_sampling_params_default(vsw_sampling_params* params);
 
 /* Queues `count` requests, all or none. `requests` receives their names in order. A request that
@@ -269,6 +270,8 @@ typedef struct vsw_event {
   uint32_t token_count;
   uint32_t logprob_offset; /* reserved: 0 */
   uint32_t logprob_count;  /* reserved: 0 */
+  int32_t stop_token;      /* the token that ended the sequence with STOP, else -1 */
+  uint32_t reserved;       /* 0 */
 } vsw_event;
 
 /* The caller's buffers for one poll. */
