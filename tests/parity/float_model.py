@@ -27,6 +27,16 @@ class FloatLlama:
 
     def logits(self, tokens: list[int]) -> Array:
         """Logits at every position: [len(tokens), vocabulary]."""
+        return self.head(self.hidden(tokens))
+
+    def head(self, hidden: Array) -> Array:
+        """[tokens, hidden] to logits."""
+        embeddings = self.weights["model.embed_tokens.weight"]
+        logits: Array = hidden @ self.weights.get("lm_head.weight", embeddings).T
+        return logits
+
+    def hidden(self, tokens: list[int]) -> Array:
+        """What the head is applied to: [len(tokens), hidden]."""
         weights = self.weights
         h = weights["model.embed_tokens.weight"][tokens]  # [tokens, hidden]
         for layer in range(self.args.num_hidden_layers):
@@ -36,9 +46,7 @@ class FloatLlama:
             gate = x @ w["mlp.gate_proj"].T
             up = x @ w["mlp.up_proj"].T
             h = h + (gate / (1 + np.exp(-gate)) * up) @ w["mlp.down_proj"].T
-        head = weights.get("lm_head.weight", weights["model.embed_tokens.weight"])
-        logits: Array = self._norm(h, weights["model.norm.weight"]) @ head.T
-        return logits
+        return self._norm(h, weights["model.norm.weight"])
 
     def _norm(self, x: Array, weight: Array) -> Array:
         mean = np.mean(np.square(x), axis=-1, keepdims=True)
