@@ -15,7 +15,8 @@ constexpr float kLog2E = 1.44269504f;
 
 /// Lanes i with first <= key + i < last.
 __m256i lanes_between(int key, int first, int last) {
-  __m256i lane = _mm256_add_epi32(_mm256_set1_epi32(key), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  __m256i lane =
+      _mm256_add_epi32(_mm256_set1_epi32(key), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
   return _mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(first), lane),
                              _mm256_cmpgt_epi32(_mm256_set1_epi32(last), lane));
 }
@@ -89,7 +90,8 @@ float quantize(const AttendShape& shape, const float* x, float norm, float large
     int32_t bits;
     float value;
   } magnitude = {0};
-  for (int i = 0; i < kLanes; i++) magnitude.bits = lane[i] > magnitude.bits ? lane[i] : magnitude.bits;
+  for (int i = 0; i < kLanes; i++)
+    magnitude.bits = lane[i] > magnitude.bits ? lane[i] : magnitude.bits;
   bool finite = magnitude.bits < 0x7f800000;
   if (!finite || magnitude.value < 1e-30f) {
     for (int i = 0; i < shape.width; i++) out[i] = 0;
@@ -287,9 +289,7 @@ void span(const SpanTask& t) {
   size_t floats = size_t(t.queries) * t.shape.width;
   for (size_t i = 0; i < floats; i += kLanes) _mm256_storeu_ps(t.out + i, _mm256_setzero_ps());
   if (first >= last) return;
-  auto count = [&](int i) {
-    return t.queries - i < kMostQueries ? t.queries - i : kMostQueries;
-  };
+  auto count = [&](int i) { return t.queries - i < kMostQueries ? t.queries - i : kMostQueries; };
   for (int tile = first / kTileTokens; tile <= (last - 1) / kTileTokens; tile++) {
     for (int i = 0; i < t.queries; i += kMostQueries) kScore[count(i)](t, i, tile);
   }

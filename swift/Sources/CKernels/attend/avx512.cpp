@@ -7,7 +7,7 @@
 #include "../kv/kv.hpp"
 #include "kernels.hpp"
 
-#pragma clang attribute push( \
+#pragma clang attribute push(                                                               \
     __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"))), \
     apply_to = function)
 
@@ -15,8 +15,8 @@ namespace ck {
 namespace {
 
 constexpr int kLanes = 16;
-constexpr int kMostQueries = 6;       // that share a load of keys or values
-constexpr int kMostColumns = 4;       // vectors of columns that are summed at once
+constexpr int kMostQueries = 6;  // that share a load of keys or values
+constexpr int kMostColumns = 4;  // vectors of columns that are summed at once
 constexpr int kMostHeadDim = 1024;
 constexpr float kMostWeight = 32767;  // sums of 64 weights times values fit an int32
 constexpr float kMostWeights = 131000;
@@ -151,8 +151,8 @@ void append(const AttendShape& shape, const float* k, const float* v, const floa
   }
 }
 
-/// Scores of `count` queries with the 32 keys of a record. `fetch`: keeps memory busy meanwhile, with
-/// the next record's keys and this one's values.
+/// Scores of `count` queries with the 32 keys of a record. `fetch`: keeps memory busy meanwhile,
+/// with the next record's keys and this one's values.
 template <int count, bool fetch>
 void score(const SpanTask& t, int query, int record_index) {
   RecordLayout layout(t.shape.head_dim);
@@ -218,13 +218,13 @@ float largest_score(const SpanTask& t, int query) {
     largest[0] = _mm512_mask_max_ps(largest[0], lanes_between(key, first, last), largest[0],
                                     _mm512_loadu_ps(scores + key));
   }
-  return _mm512_reduce_max_ps(_mm512_max_ps(_mm512_max_ps(largest[0], largest[1]),
-                                            _mm512_max_ps(largest[2], largest[3])));
+  return _mm512_reduce_max_ps(
+      _mm512_max_ps(_mm512_max_ps(largest[0], largest[1]), _mm512_max_ps(largest[2], largest[3])));
 }
 
 /// Running results of a query's weights, by lane.
 struct Weighed {
-  __m512 total;                               // sum of weights
+  __m512 total;                             // sum of weights
   __m512 most[kSpanSums], sums[kSpanSums];  // of weights times values' scales
 };
 
@@ -286,8 +286,8 @@ __m128 largest_of(const __m512 (&v)[4]) {
   return _mm_max_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
 }
 
-/// Weights of one query, 2^(score - largest), and their sum; times the values' scales, they take the
-/// scores' place.
+/// Weights of one query, 2^(score - largest), and their sum; times the values' scales, they take
+/// the scores' place.
 void weigh(const SpanTask& t, int query, int first_sum, int last_sum) {
   size_t value_scales = RecordLayout(t.shape.head_dim).value_scales();
   Weighed weighed;
@@ -304,9 +304,8 @@ void weigh(const SpanTask& t, int query, int first_sum, int last_sum) {
   }
   t.sums[query] = _mm512_reduce_add_ps(weighed.total);
   // NaN in a sum stays.
-  __m128 unscale =
-      _mm_max_ps(_mm_mul_ps(largest_of(weighed.most), _mm_set1_ps(1 / kMostWeight)),
-                 _mm_mul_ps(sums_of(weighed.sums), _mm_set1_ps(1 / kMostWeights)));
+  __m128 unscale = _mm_max_ps(_mm_mul_ps(largest_of(weighed.most), _mm_set1_ps(1 / kMostWeight)),
+                              _mm_mul_ps(sums_of(weighed.sums), _mm_set1_ps(1 / kMostWeights)));
   _mm_storeu_ps(t.unscale + query * kSpanSums, unscale);
 }
 
@@ -329,8 +328,8 @@ void quantize_weights(const SpanTask& t, int query, int first_sum, int last_sum)
   }
 }
 
-/// Adds weights . values of one sum's keys to `columns` vectors of `count` queries' results. `fetch`:
-/// with the next span's keys on the way.
+/// Adds weights . values of one sum's keys to `columns` vectors of `count` queries' results.
+/// `fetch`: with the next span's keys on the way.
 template <int count, int columns, bool fetch>
 void mix(const SpanTask& t, int query, int column, int sum, int last) {
   int width = t.shape.width;
