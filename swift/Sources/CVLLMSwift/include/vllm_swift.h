@@ -188,7 +188,8 @@ VSW_API void vsw_model_destroy(vsw_model* model);
 /* A request's name within its runtime; never 0, never reused. */
 typedef uint64_t vsw_request;
 
-/* Fields have vLLM's names and meanings. Fill with vsw_sampling_params_default, once struct_size is set. */
+/* Fields have vLLM's names and meanings. Fill with vsw_sampling_params_default, once struct_size is
+ * set. */
 typedef struct vsw_sampling_params {
   uint32_t struct_size;
   uint32_t max_tokens;       /* >= 1 */
