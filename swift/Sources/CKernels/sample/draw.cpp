@@ -41,17 +41,53 @@ inline float exponential(float x) {
   return x < -87.0f ? 0.0f : p * power;
 }
 
-/// The largest of the row. Throws if one is NaN or none is above minus infinity.
-float largest_logit(const float* logits, int vocabulary, int row) {
-  float largest = -std::numeric_limits<float>::infinity();
-  int32_t numbers = 0;
-  for (int i = 0; i < vocabulary; i++) {
-    largest = logits[i] > largest ? logits[i] : largest;
-    numbers += logits[i] == logits[i];
+/// The largest of a row's logits, and the first that is equal to it.
+struct Peak {
+  float value;
+  int32_t token;
+};
+
+constexpr int kBlock = 1024, kLanes = 16;
+
+/// The largest of kBlock logits, and whether all are numbers. By lanes, since a maximum in one
+/// variable is not vectorized.
+bool largest_of_block(const float* x, float& largest) {
+  float lanes[kLanes];
+  uint32_t bad[kLanes] = {};
+  std::fill_n(lanes, kLanes, -std::numeric_limits<float>::infinity());
+  for (int i = 0; i < kBlock; i += kLanes) {
+    for (int j = 0; j < kLanes; j++) {
+      lanes[j] = x[i + j] > lanes[j] ? x[i + j] : lanes[j];
+      bad[j] |= x[i + j] != x[i + j];
+    }
   }
-  if (numbers != vocabulary) fail(row, "hold NaN");
+  largest = *std::max_element(lanes, lanes + kLanes);
+  return std::all_of(bad, bad + kLanes, [](uint32_t any) { return any == 0; });
+}
+
+/// Throws if a logit is NaN or none is above minus infinity.
+Peak peak_of(const float* logits, int vocabulary, int row) {
+  float largest = -std::numeric_limits<float>::infinity();
+  int first = 0;  // of what holds the largest
+  auto take = [&](float value, int at) {
+    if (value > largest) {
+      largest = value;
+      first = at;
+    }
+  };
+  int whole = vocabulary / kBlock * kBlock;
+  for (int at = 0; at < whole; at += kBlock) {
+    float value;
+    if (!largest_of_block(logits + at, value)) fail(row, "hold NaN");
+    take(value, at);
+  }
+  for (int i = whole; i < vocabulary; i++) {
+    if (std::isnan(logits[i])) fail(row, "hold NaN");
+    take(logits[i], i);
+  }
   if (largest == -std::numeric_limits<float>::infinity()) fail(row, "are all minus infinity");
-  return largest;
+  const float* token = std::find(logits + first, logits + vocabulary, largest);
+  return {largest, static_cast<int32_t>(token - logits)};
 }
 
 }  // namespace
@@ -73,12 +109,11 @@ void check_sampling(const ck_sampling& s, int row) {
 }
 
 int32_t most_likely(const float* logits, int vocabulary, int row) {
-  float largest = largest_logit(logits, vocabulary, row);
-  return static_cast<int32_t>(std::find(logits, logits + vocabulary, largest) - logits);
+  return peak_of(logits, vocabulary, row).token;
 }
 
 int32_t Drawer::draw(const float* logits, int vocabulary, const ck_sampling& sampling, int row) {
-  float largest = largest_logit(logits, vocabulary, row);
+  float largest = peak_of(logits, vocabulary, row).value;
   if (std::isinf(largest)) fail(row, "hold infinity");
   vocabulary_ = vocabulary;
   fill(logits, largest, sampling);
@@ -97,8 +132,8 @@ void Drawer::fill(const float* logits, float largest, const ck_sampling& samplin
   ordered_bucket_ = -1;
   probabilities_.resize(vocabulary_);
   buckets_.resize(vocabulary_);
-  counts_.assign(kBuckets + 1, 0);
-  masses_.assign(kBuckets + 1, 0);
+  counts_.assign(kBuckets, 0);
+  masses_.assign(kBuckets, 0);
   float inverse = 1 / sampling.temperature;
   bool tiny = std::isinf(inverse);  // a temperature below 3e-39: only the largest have any mass
   float least = std::max(sampling.min_p, std::numeric_limits<float>::min());
@@ -111,6 +146,7 @@ void Drawer::fill(const float* logits, float largest, const ck_sampling& samplin
     bucket[i] = p[i] >= least ? static_cast<uint16_t>(static_cast<int32_t>(at)) : kDropped;
   }
   for (int i = 0; i < vocabulary_; i++) {
+    if (bucket[i] == kDropped) continue;
     counts_[bucket[i]]++;
     masses_[bucket[i]] += p[i];
   }
@@ -166,7 +202,6 @@ Drawer::Bound Drawer::first_mass(double mass, const Bound& within) {
       before += probabilities_[ordered(b)[i]];
       if (before >= mass) return {b, i + 1, before};
     }
-    if (b < within.bucket) continue;
   }
   return within;
 }
