@@ -29,7 +29,7 @@ public struct LlamaConfig: Sendable {
     headDim = try config.size("head_dim") ?? hiddenSize / numAttentionHeads
     rmsNormEps = Float(try config.double("rms_norm_eps") ?? 1e-6)
     maxPositionEmbeddings = try config.size("max_position_embeddings") ?? 2048
-    slidingWindow = try config.size("sliding_window")
+    slidingWindow = try Self.window(config)
     tieWordEmbeddings = try config.bool("tie_word_embeddings") ?? false
     try Self.refuseUnsupported(config)
     guard headDim > 0, headDim % 2 == 0, numAttentionHeads % numKeyValueHeads == 0 else {
@@ -53,10 +53,29 @@ public struct LlamaConfig: Sendable {
     for key in ["attention_bias", "mlp_bias"] where try config.bool(key) == true {
       throw EngineError(.unsupported, "\(config.file): '\(key)' is not supported for this model")
     }
+    guard try config.double("partial_rotary_factor") ?? 1 == 1 else {
+      throw EngineError(
+        .unsupported, "\(config.file): 'partial_rotary_factor' other than 1 is not supported")
+    }
     let activation = try config.string("hidden_act") ?? "silu"
     guard activation == "silu" else {
       throw EngineError(
         .unsupported, "\(config.file): 'hidden_act' is '\(activation)'; only silu is supported")
+    }
+  }
+
+  /// `sliding_window`, unless `layer_types` says that the layers do not use it.
+  private static func window(_ config: ModelConfig) throws -> Int? {
+    let window = try config.size("sliding_window")
+    switch config["layer_types"] {
+    case nil: return window
+    case .array(let types) where types.allSatisfy { $0 == "full_attention" }: return nil
+    case .array(let types) where types.allSatisfy { $0 == "sliding_attention" }: return window
+    default:
+      throw EngineError(
+        .unsupported,
+        "\(config.file): 'layer_types' must be full_attention or sliding_attention, the same for "
+          + "all layers, for this model")
     }
   }
 
