@@ -20,6 +20,9 @@ size_t aligned(size_t bytes) {
   return (bytes + Scratch::kAlignment - 1) / Scratch::kAlignment * Scratch::kAlignment;
 }
 
+/// Of rows that are multiplied at a time.
+int chunk_count(int rows) { return (rows + kRowsAPiece - 1) / kRowsAPiece; }
+
 const LinearKernels& kernels_for(const ck_matrix& matrix) {
   const LinearKernels* kernels = linear_kernels(matrix.isa);
   if (kernels == nullptr) throw std::invalid_argument("no kernels for this instruction set");
@@ -114,21 +117,21 @@ void Projection::multiply(const Piece& piece, const Prepared& from, int first_ro
   kernels_.multiply[static_cast<int>(section.format.layout)](task);
 }
 
-void Projection::run_few(Worker& worker, const Step& step, int rows) const {
+void Projection::run_few(Worker& worker, const Step& step, int rows) {
   const size_t buffer_bytes = aligned(matrix_.columns * sizeof(float));
   auto* memory = static_cast<uint8_t*>(worker.scratch(buffer_bytes + prepared_bytes(rows)));
   auto* buffer = reinterpret_cast<float*>(memory);
   const Prepared prepared = prepared_at(memory + buffer_bytes, rows);
   float* out = output(step);
   bool ready = false;  // a thread that claims no piece has no use for the rows
-  worker.for_each(static_cast<int>(pieces_.size()), [&](int piece) {
+  worker.for_each(static_cast<int>(pieces_.size()), [&](int) {
     for (int row = 0; row < rows && !ready; row++) prepare_row(step, row, buffer, prepared);
     ready = true;
-    multiply(pieces_[piece], prepared, 0, rows, out);
+    multiply(pieces_[deal_.take(worker.index())], prepared, 0, rows, out);
   });
 }
 
-void Projection::run_many(Worker& worker, const Step& step, int rows) const {
+void Projection::run_many(Worker& worker, const Step& step, int rows) {
   auto* buffer = static_cast<float*>(worker.scratch(matrix_.columns * sizeof(float)));
   const Prepared prepared = prepared_at(scratch_.data(), rows);
   worker.for_each((rows + kRowsPreparedAPiece - 1) / kRowsPreparedAPiece, [&](int piece) {
@@ -137,11 +140,17 @@ void Projection::run_many(Worker& worker, const Step& step, int rows) const {
     for (int row = first; row < last; row++) prepare_row(step, row, buffer, prepared);
   });
   float* out = output(step);
-  const int chunks = (rows + kRowsAPiece - 1) / kRowsAPiece;
-  worker.for_each(static_cast<int>(pieces_.size()) * chunks, [&](int index) {
+  const int chunks = chunk_count(rows);
+  worker.for_each(static_cast<int>(pieces_.size()) * chunks, [&](int) {
+    int index = deal_.take(worker.index());
     int first = index % chunks * kRowsAPiece;
     multiply(pieces_[index / chunks], prepared, first, std::min(kRowsAPiece, rows - first), out);
   });
+}
+
+void Projection::prepare(const Step& step) {
+  int pieces = static_cast<int>(pieces_.size()) * chunk_count(row_count(step));
+  deal_.reset(pieces, Pool::shared().size());
 }
 
 void Projection::run(Worker& worker, const Step& step) {

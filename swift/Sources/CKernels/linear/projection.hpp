@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../plan/node.hpp"
+#include "deal.hpp"
 #include "kernels.hpp"
 #include "matrix.hpp"
 #include "scratch.hpp"
@@ -14,6 +15,7 @@ namespace ck {
 
 class Projection : public Node {
  public:
+  void prepare(const Step& step) final;
   void run(Worker& worker, const Step& step) final;
 
  protected:
@@ -42,8 +44,8 @@ class Projection : public Node {
   };
 
   void cut_into_pieces();
-  void run_few(Worker& worker, const Step& step, int rows) const;
-  void run_many(Worker& worker, const Step& step, int rows) const;
+  void run_few(Worker& worker, const Step& step, int rows);
+  void run_many(Worker& worker, const Step& step, int rows);
   size_t prepared_bytes(int rows) const;
   Prepared prepared_at(uint8_t* memory, int rows) const;
   void prepare_row(const Step& step, int row, float* buffer, const Prepared& to) const;
@@ -54,6 +56,7 @@ class Projection : public Node {
   const LinearKernels& kernels_;
   Scratch& scratch_;
   std::vector<Piece> pieces_;
+  Deal deal_;
   bool quantized_ = false, floats_ = false;  // which forms of a row the sections read
 };
 
