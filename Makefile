@@ -19,15 +19,17 @@ NATIVE_SOURCES := $(shell find swift/Package.swift swift/Sources scripts -type f
 CXX_FILES = $(shell git ls-files --cached --others --exclude-standard \
 	'swift/*.h' 'swift/*.hpp' 'swift/*.c' 'swift/*.cpp' 'swift/*.metal' 'swift/*.cu')
 
-.PHONY: help demo test check bench format clean
+.PHONY: help demo test check sanitize cross bench format clean
 
 help:
-	@echo 'make demo    ask a real model two questions in a LangChain chain'
-	@echo 'make test    every test, in Python and in Swift'
-	@echo 'make check   lint, formatting and types'
-	@echo 'make bench   the table of measurements'
-	@echo 'make format  format everything'
-	@echo 'make clean   forget the environment and everything built'
+	@echo 'make demo      ask a real model two questions in a LangChain chain'
+	@echo 'make test      every test, in Python and in Swift'
+	@echo 'make check     lint, formatting and types'
+	@echo 'make sanitize  the C++ op tests under the sanitizers named in SANITIZERS'
+	@echo 'make cross     the C++ targets on aarch64 Linux, under qemu, and linked for macOS'
+	@echo 'make bench     the table of measurements'
+	@echo 'make format    format everything'
+	@echo 'make clean     forget the environment and everything built'
 	@echo 'BACKEND=cuda13 runs on an NVIDIA GPU, PYTHON=... picks the Python.'
 
 demo: $(STAMPS)/demo $(STAMPS)/model | $(STAMPS)/native
@@ -44,6 +46,19 @@ check: $(STAMPS)/dev | $(STAMPS)/native
 	swift format lint --strict --recursive swift/Package.swift swift/Sources swift/Tests
 	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
 
+# ROUNDS: random cases a test, here and of `cross`; docs/cross.md.
+sanitize: ROUNDS ?= 10
+sanitize: SANITIZERS ?= address thread
+sanitize: $(STAMPS)/backend-$(BACKEND)
+	@for kind in $(SANITIZERS); do \
+	  echo "The op tests under $$kind:"; \
+	  $(BIN)/python scripts/op_tests.py $$kind --rounds $(ROUNDS) || exit 1; done
+
+cross: ROUNDS ?= 2
+cross: $(STAMPS)/dev
+	$(BIN)/python scripts/cross.py linux --rounds $(ROUNDS)
+	$(BIN)/python scripts/cross.py macos
+
 bench: $(STAMPS)/bench $(STAMPS)/model | $(STAMPS)/native
 	$(BIN)/python -m benchmarks cpu
 
@@ -54,7 +69,7 @@ format: $(STAMPS)/dev
 	$(BIN)/clang-format -i $(CXX_FILES)
 
 clean:
-	rm -rf $(VENV) dist swift/.build swift/.build-tests swift/.mlx
+	rm -rf $(VENV) dist swift/.build swift/.build-tests swift/.build-cxx swift/.mlx
 	rm -f $(FFI)/libvllmswift.* $(FFI)/_declarations.py $(FFI)/_build_info.py
 
 # ------------------------------------------------------------------------ the environment -------

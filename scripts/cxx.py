@@ -28,7 +28,7 @@ def _newest_header() -> float:
 
 
 def run(command: Sequence[str | os.PathLike[str]], **environment: str) -> None:
-    """Runs a command; raises `BuildError` with all that it printed when it fails."""
+    """Runs a command; raises `BuildError` with all that it printed where it fails."""
     process = subprocess.run(
         command,
         env={**os.environ, **environment},
