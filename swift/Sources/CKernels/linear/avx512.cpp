@@ -14,9 +14,8 @@ namespace ck {
 namespace {
 
 constexpr int kRowBlock = 8;
-// How far ahead of its reads a panel is fetched: from memory to the second cache, then to the
-// first.
-constexpr int kFarBytes = 8192, kNearBytes = 512;
+// How far ahead of its reads a panel is fetched into the second cache, across panels.
+constexpr int kPrefetchBytes = 8192;
 
 __m512 load_scales(const uint8_t* p, ScaleType type) {
   switch (type) {
@@ -47,8 +46,7 @@ void load_group(const uint8_t* p, __m512i (&w)[8]) {
 
 template <int lines>
 void prefetch(const uint8_t* p) {
-  for (int i = 0; i < lines; i++) _mm_prefetch(p + kNearBytes + 64 * i, _MM_HINT_T0);
-  for (int i = 0; i < lines; i++) _mm_prefetch(p + kFarBytes + 64 * i, _MM_HINT_T1);
+  for (int i = 0; i < lines; i++) _mm_prefetch(p + kPrefetchBytes + 64 * i, _MM_HINT_T1);
 }
 
 void store(__m512 sum, const LinearTask& t, int row, int column) {
