@@ -9,7 +9,6 @@ swift/.build-cxx. Arguments are those of the test program.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
