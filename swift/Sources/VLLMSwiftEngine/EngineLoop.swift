@@ -43,11 +43,15 @@ final class EngineLoop {
     while let commands = mailbox.take(isIdle: runners.allSatisfy(\.isIdle)) {
       for command in commands { handle(command) }
       for runner in runners where !runner.isIdle { runner.advance() }
-      let now = runners.reduce(past) { $0 + $1.stats() }
-      counters.withLock { $0 = now }
+      publish()
     }
     for runner in runners { runner.close(EngineError(.closed, "the runtime was closed")) }
     runners = []
+  }
+
+  private func publish() {
+    let now = runners.reduce(past) { $0 + $1.stats() }
+    counters.withLock { $0 = now }
   }
 
   private func handle(_ command: Command) {
@@ -56,7 +60,8 @@ final class EngineLoop {
       reply.fulfill {
         let model = try Model(checkpoint, options, on: streams)
         let stream = try streams.stream(model.device)
-        runners.append(ModelRunner(id, model, on: stream, requests: requests))
+        runners.append(
+          ModelRunner(id, model, on: stream, requests: requests) { [unowned self] in publish() })
         return ModelSummary(model)
       }
     case .unload(let id, let reply):

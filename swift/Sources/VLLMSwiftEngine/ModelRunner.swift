@@ -16,9 +16,15 @@ final class ModelRunner {
   private var scheduler: Scheduler
   private var inFlight: (step: Scheduler.Step, result: MLXArray)?
   private(set) var counters = Counters()
+  /// Called before events go out, so that whoever hears of an end finds it counted.
+  private let publish: () -> Void
 
-  init(_ id: ModelID, _ model: Model, on stream: MLXStream, requests: RequestTable) {
+  init(
+    _ id: ModelID, _ model: Model, on stream: MLXStream, requests: RequestTable,
+    publish: @escaping () -> Void
+  ) {
     (self.id, self.model, self.stream, self.requests) = (id, model, stream, requests)
+    self.publish = publish
     scheduler = Scheduler(
       maxRows: Model.maxRows, maxSequences: Self.maxSequences, blocks: model.cacheBlocks)
   }
@@ -30,7 +36,9 @@ final class ModelRunner {
   }
 
   func cancel(_ request: RequestID) {
-    if scheduler.cancel(request) { requests.end(request, .cancelled) }
+    guard scheduler.cancel(request) else { return }
+    publish()
+    requests.end(request, .cancelled)
   }
 
   /// Issues the next step, then reads the one before: the device is never without work while tokens
@@ -82,14 +90,18 @@ final class ModelRunner {
       tokens = try result.elements(of: Int32.self, on: stream)
     }
     counters.outputTokens += tokens.count
-    for outcome in scheduler.complete(step, tokens: tokens) { requests.deliver(outcome) }
+    let outcomes = scheduler.complete(step, tokens: tokens)
+    publish()
+    for outcome in outcomes { requests.deliver(outcome) }
   }
 
   private func fail(_ error: any Error) {
     let error = error as? EngineError ?? EngineError(.internal, "\(error)")
     inFlight = nil
     try? stream.synchronize()
-    for request in scheduler.cancelAll() { requests.end(request, .error, error: error) }
+    let ended = scheduler.cancelAll()
+    publish()
+    for request in ended { requests.end(request, .error, error: error) }
   }
 
   /// The logits of every position of a sequence of its own, beside the requests.

@@ -34,7 +34,7 @@ public struct ModelOptions: Sendable {
 /// A loaded model: its executor, and what it can serve.
 public struct Model {
   /// Rows of the largest step; longer prompts are computed in chunks.
-  public static let maxRows = 512
+  public static let maxRows = 256
 
   public let executor: any Executor
   public let limits: RequestLimits

@@ -176,7 +176,11 @@ def test_local_paths_come_before_the_hub(
         "~/x",
     ],
 )
-def test_what_can_only_be_a_path_is_not_looked_for_on_the_hub(hub: FakeHub, name: str) -> None:
+def test_what_can_only_be_a_path_is_not_looked_for_on_the_hub(
+    hub: FakeHub, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(ModelNotFoundError) as caught:
         resolve(name)
     assert str(Path(name).expanduser().absolute()) in str(caught.value)
