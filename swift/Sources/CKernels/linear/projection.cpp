@@ -155,6 +155,7 @@ void Projection::prepare(const Step& step) {
 
 void Projection::run(Worker& worker, const Step& step) {
   const int rows = row_count(step);
+  if (rows == 0) return;  // a prompt's chunk that wants no logits has dealt no pieces
   if (rows <= kFewRows) {
     run_few(worker, step, rows);
   } else {
