@@ -57,15 +57,21 @@ def _run(command: list[str]) -> str:
 
 @pytest.fixture(scope="module")
 def kv_cache_bytes() -> int:
-    layers, kv_heads, head_dim, bytes_each = 30, 3, 64, 2
-    return 2 * layers * kv_heads * head_dim * bytes_each * CONTEXT
+    layers, kv_heads, vector_bytes = 30, 3, 64 * 2 + 4  # 16 bits an element, a scale a vector
+    return 2 * layers * kv_heads * vector_bytes * CONTEXT
 
 
 def test_peak_is_below_1_6_times_the_file(growth: dict[str, Any], smollm2: Path) -> None:
     assert growth["load peak"] <= 1.6 * smollm2.stat().st_size, growth
 
 
-def test_steady_state_is_the_weights_and_the_cache(
+def test_an_open_model_is_little_more_than_its_weights(
+    growth: dict[str, Any], smollm2: Path
+) -> None:
+    assert growth["opened"] <= 1.3 * smollm2.stat().st_size, growth
+
+
+def test_a_long_prompt_adds_the_cache_and_the_rows_of_a_step(
     growth: dict[str, Any], smollm2: Path, kv_cache_bytes: int
 ) -> None:
-    assert growth["steady"] <= 1.3 * smollm2.stat().st_size + kv_cache_bytes, growth
+    assert growth["steady"] <= 1.4 * smollm2.stat().st_size + kv_cache_bytes, growth
