@@ -22,13 +22,13 @@ import Testing
     }
   }
 
-  /// Rows that int8 with a scale per 32 columns holds exactly, also after a norm or a gate: so that
+  /// Rows that int8 with a scale per 16 columns holds exactly, also after a norm or a gate: so that
   /// kernels and reference differ by float rounding alone, and any slip of an integer shows.
   private func exactInputs(
     _ op: LinearOp, rows: Int, columns: Int, _ numbers: inout Numbers
   ) -> (x: [Float], norm: [Float]) {
     func integers(_ count: Int) -> [Float] {
-      (0..<count).map { $0 % 32 == 0 ? 127 : Float(Int.random(in: -127...127, using: &numbers)) }
+      (0..<count).map { $0 % 16 == 0 ? 127 : Float(Int.random(in: -127...127, using: &numbers)) }
     }
     let norm = integers(columns)
     var x: [Float] = []

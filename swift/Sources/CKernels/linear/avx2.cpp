@@ -1,5 +1,5 @@
 // linear for AVX2. vpmaddubsw adds two products in 16 bits and saturates, so it gets nibbles, of
-// which 8 pairs fit (16 * 15 * 127 < 2^15); bytes are two nibbles.
+// which 4 pairs fit (8 * 15 * 127 < 2^15); bytes are two nibbles.
 #if defined(__x86_64__)
 
 #include <immintrin.h>
@@ -37,26 +37,26 @@ void add_lanes(const __m256i (&pairs)[rows], int16_t factor, __m256i (&dots)[row
   }
 }
 
-template <Layout layout, int rows>
+template <Layout layout, int half, int rows>
 void add_dots(const uint8_t* values, const int8_t* const (&x)[rows], __m256i (&dots)[rows]) {
   __m256i pairs[rows] = {};
   if constexpr (layout == Layout::u4 || layout == Layout::s4) {
 #pragma clang loop unroll(full)
     for (int i = 0; i < 4; i++) {
       __m256i packed = load_vector(values + 64 * i);
-      add_pairs<rows>(low_nibbles(packed), x, i, pairs);
-      add_pairs<rows>(high_nibbles(packed), x, 4 + i, pairs);
+      add_pairs<rows>(half == 0 ? low_nibbles(packed) : high_nibbles(packed), x, 4 * half + i,
+                      pairs);
     }
     add_lanes<rows>(pairs, 1, dots);
   } else {
 #pragma clang loop unroll(full)
-    for (int j = 0; j < 8; j++) {
+    for (int j = 4 * half; j < 4 * half + 4; j++) {
       add_pairs<rows>(low_nibbles(load_vector(values + 64 * j)), x, j, pairs);
     }
     add_lanes<rows>(pairs, 1, dots);
     for (int r = 0; r < rows; r++) pairs[r] = _mm256_setzero_si256();
 #pragma clang loop unroll(full)
-    for (int j = 0; j < 8; j++) {
+    for (int j = 4 * half; j < 4 * half + 4; j++) {
       add_pairs<rows>(high_nibbles(load_vector(values + 64 * j)), x, j, pairs);
     }
     add_lanes<rows>(pairs, 16, dots);

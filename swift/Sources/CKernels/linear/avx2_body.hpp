@@ -1,8 +1,8 @@
 // linear for registers of 8 lanes: a panel is done in halves of 8 outputs. Included by one file per
 // way to make integer dot products, after it has defined
-//   template <Layout layout, int rows>
+//   template <Layout layout, int half, int rows>
 //   void add_dots(const uint8_t* values, const int8_t* const (&x)[rows], __m256i (&dots)[rows]);
-// which adds the products of a group of 32 columns with 8 outputs. Everything has internal linkage.
+// which adds the products of half a group of 32 columns with 8 outputs. All has internal linkage.
 
 namespace ck {
 namespace {
@@ -40,6 +40,29 @@ void store(__m256 sum, const LinearTask& t, int row, int column) {
   _mm256_maskstore_ps(t.out + offset, mask, sum);
 }
 
+/// What a half's dot product of unsigned weights has too much.
+template <Layout layout>
+__m256i first_dot(const ActivationGroup& group, int half) {
+  if constexpr (layout == Layout::s4) return _mm256_set1_epi32(group.offset4[half]);
+  if constexpr (layout == Layout::s8) return _mm256_set1_epi32(group.offset8[half]);
+  return _mm256_setzero_si256();
+}
+
+/// scaled[r] += half a group of 32 columns of row r times 8 outputs, before the weights' scale.
+template <Layout layout, int half, int rows>
+void add_half(const uint8_t* values, const int8_t* const (&x)[rows],
+              const ActivationGroup* const (&groups)[rows], int g, __m256 (&scaled)[rows]) {
+  __m256i dots[rows];
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++) dots[r] = first_dot<layout>(groups[r][g], half);
+  add_dots<layout, half, rows>(values, x, dots);
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++) {
+    __m256 dot = _mm256_cvtepi32_ps(dots[r]), scale = _mm256_set1_ps(groups[r][g].scale[half]);
+    scaled[r] = half == 0 ? _mm256_mul_ps(dot, scale) : _mm256_fmadd_ps(dot, scale, scaled[r]);
+  }
+}
+
 /// `rows` rows of x, from `row` on, times 8 outputs of a panel: the lower or the upper half.
 template <Layout layout, int rows>
 void multiply_half(const LinearTask& t, int panel, int half, int row) {
@@ -71,21 +94,14 @@ void multiply_half(const LinearTask& t, int panel, int half, int row) {
     for (int g = first; g < last; g++, values += group_bytes) {
       if (half == 0) prefetch<kLines>(ahead);
       ahead += kLines * 64;
-      __m256i dots[rows];
+      __m256 scaled[rows];
+      add_half<layout, 0>(values, x, x_groups, g, scaled);
+      add_half<layout, 1>(values, x, x_groups, g, scaled);
 #pragma clang loop unroll(full)
       for (int r = 0; r < rows; r++) {
-        dots[r] = layout == Layout::s4   ? _mm256_set1_epi32(x_groups[r][g].offset4)
-                  : layout == Layout::s8 ? _mm256_set1_epi32(x_groups[r][g].offset8)
-                                         : _mm256_setzero_si256();
-      }
-      add_dots<layout, rows>(values, x, dots);
-#pragma clang loop unroll(full)
-      for (int r = 0; r < rows; r++) {
-        const ActivationGroup& group = x_groups[r][g];
-        __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(dots[r]), _mm256_set1_ps(group.scale));
-        sums[r] = _mm256_fmadd_ps(scaled, scale, sums[r]);
+        sums[r] = _mm256_fmadd_ps(scaled[r], scale, sums[r]);
         if constexpr (has_bias(layout)) {
-          sums[r] = _mm256_fmadd_ps(bias, _mm256_set1_ps(group.sum), sums[r]);
+          sums[r] = _mm256_fmadd_ps(bias, _mm256_set1_ps(x_groups[r][g].sum), sums[r]);
         }
         x[r] += kGroupColumns;
       }
@@ -152,34 +168,40 @@ int32_t sum_of_lanes(__m256i v) {
   return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
 }
 
-void quantize(const float* x, int columns, int8_t* values, ActivationGroup* groups) {
+/// 16 columns: their scale, and the sum of the integers.
+float quantize_half(const float* x, int8_t* values, int32_t* sum) {
+  __m256 low = _mm256_loadu_ps(x), high = _mm256_loadu_ps(x + kLanes);
   // As integers, magnitudes order like floats, with infinity and then NaN above all.
   const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
-  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);  // undoes both packs
+  __m256i bits = _mm256_max_epi32(_mm256_and_si256(_mm256_castps_si256(low), magnitude),
+                                  _mm256_and_si256(_mm256_castps_si256(high), magnitude));
   constexpr int32_t kInfinity = 0x7f800000;
   constexpr float kSmallest = 4e-37f;  // below it 127 / largest overflows
+  int32_t largest_bits = largest_lane(bits);
+  float largest = __builtin_bit_cast(float, largest_bits);
+  bool finite = largest_bits < kInfinity;
+  __m256 inverse = _mm256_set1_ps(finite && largest > kSmallest ? 127.0f / largest : 0.0f);
+  __m256i q_low = _mm256_cvtps_epi32(_mm256_mul_ps(low, inverse));
+  __m256i q_high = _mm256_cvtps_epi32(_mm256_mul_ps(high, inverse));
+  __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(q_low, q_high), 0xd8);
+  __m128i bytes =
+      _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(values), bytes);
+  *sum = finite ? sum_of_lanes(_mm256_add_epi32(q_low, q_high)) : 0;
+  return !finite ? __builtin_nanf("") : largest > kSmallest ? largest / 127.0f : 0.0f;
+}
+
+void quantize(const float* x, int columns, int8_t* values, ActivationGroup* groups) {
   for (int g = 0; g < columns / kGroupColumns; g++, x += kGroupColumns, values += kGroupColumns) {
-    __m256 v[4];
-    __m256i q[4], bits = _mm256_setzero_si256(), sums = bits;
-    for (int i = 0; i < 4; i++) {
-      v[i] = _mm256_loadu_ps(x + kLanes * i);
-      bits = _mm256_max_epi32(bits, _mm256_and_si256(_mm256_castps_si256(v[i]), magnitude));
+    ActivationGroup group{};
+    for (int half = 0; half < 2; half++) {
+      int32_t sum;
+      group.scale[half] = quantize_half(x + 16 * half, values + 16 * half, &sum);
+      group.offset4[half] = -8 * sum;
+      group.offset8[half] = -128 * sum;
+      group.sum += group.scale[half] * static_cast<float>(sum);
     }
-    int32_t largest_bits = largest_lane(bits);
-    float largest = __builtin_bit_cast(float, largest_bits);
-    bool finite = largest_bits < kInfinity;
-    float inverse = finite && largest > kSmallest ? 127.0f / largest : 0.0f;
-    float scale = !finite ? __builtin_nanf("") : largest > kSmallest ? largest / 127.0f : 0.0f;
-    for (int i = 0; i < 4; i++) {
-      q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], _mm256_set1_ps(inverse)));
-      sums = _mm256_add_epi32(sums, q[i]);
-    }
-    __m256i bytes =
-        _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(values),
-                        _mm256_permutevar8x32_epi32(bytes, order));
-    int32_t sum = finite ? sum_of_lanes(sums) : 0;
-    groups[g] = {scale, scale * static_cast<float>(sum), -8 * sum, -128 * sum};
+    groups[g] = group;
   }
 }
 

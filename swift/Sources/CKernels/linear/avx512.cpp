@@ -44,6 +44,14 @@ void load_group(const uint8_t* p, __m512i (&w)[8]) {
   }
 }
 
+/// What a half's dot product of unsigned weights has too much.
+template <Layout layout>
+__m512i first_dot(const ActivationGroup& group, int half) {
+  if constexpr (layout == Layout::s4) return _mm512_set1_epi32(group.offset4[half]);
+  if constexpr (layout == Layout::s8) return _mm512_set1_epi32(group.offset8[half]);
+  return _mm512_setzero_si512();
+}
+
 template <int lines>
 void prefetch(const uint8_t* p) {
   for (int i = 0; i < lines; i++) _mm_prefetch(p + kPrefetchBytes + 64 * i, _MM_HINT_T1);
@@ -93,12 +101,12 @@ void multiply_block(const LinearTask& t, int panel, int row) {
       for (int r = 0; r < rows; r++) {
         const ActivationGroup& group = x_groups[r][g];
         const int32_t* quads = reinterpret_cast<const int32_t*>(x[r] + g * kGroupColumns);
-        __m512i dot = layout == Layout::s4   ? _mm512_set1_epi32(group.offset4)
-                      : layout == Layout::s8 ? _mm512_set1_epi32(group.offset8)
-                                             : _mm512_setzero_si512();
+        __m512i dots[2] = {first_dot<layout>(group, 0), first_dot<layout>(group, 1)};
         for (int j = 0; j < 8; j++)
-          dot = _mm512_dpbusd_epi32(dot, w[j], _mm512_set1_epi32(quads[j]));
-        __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(dot), _mm512_set1_ps(group.scale));
+          dots[j / 4] = _mm512_dpbusd_epi32(dots[j / 4], w[j], _mm512_set1_epi32(quads[j]));
+        __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(dots[0]), _mm512_set1_ps(group.scale[0]));
+        scaled =
+            _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[1]), _mm512_set1_ps(group.scale[1]), scaled);
         sums[r] = _mm512_fmadd_ps(scaled, scale, sums[r]);
         if constexpr (has_bias(layout)) {
           sums[r] = _mm512_fmadd_ps(bias, _mm512_set1_ps(group.sum), sums[r]);
@@ -178,35 +186,31 @@ __m256i larger_half(__m256i a, __m256i b) { return _mm256_max_epi32(a, b); }
 __m128i plus(__m128i a, __m128i b) { return _mm_add_epi32(a, b); }
 __m256i plus_half(__m256i a, __m256i b) { return _mm256_add_epi32(a, b); }
 
-/// Writes `count` of four groups, given field by field.
-void store_groups(ActivationGroup* groups, int count, __m128 scale, __m128i sum) {
-  __m128i fields[] = {_mm_castps_si128(scale),
-                      _mm_castps_si128(_mm_mul_ps(scale, _mm_cvtepi32_ps(sum))),
-                      _mm_sub_epi32(_mm_setzero_si128(), _mm_slli_epi32(sum, 3)),
-                      _mm_sub_epi32(_mm_setzero_si128(), _mm_slli_epi32(sum, 7))};
-  __m512i all = _mm512_castsi128_si512(fields[0]);
-  all = _mm512_inserti32x4(all, fields[1], 1);
-  all = _mm512_inserti32x4(all, fields[2], 2);
-  all = _mm512_inserti32x4(all, fields[3], 3);
-  const __m512i by_group = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  _mm512_mask_storeu_epi32(groups, static_cast<__mmask16>((1u << 4 * count) - 1),
-                           _mm512_permutexvar_epi32(by_group, all));
+/// Writes two groups, or the first alone, given by their four halves.
+void store_groups(ActivationGroup* groups, bool both, __m128 scale, __m128i sum) {
+  const __m128 values = _mm_mul_ps(scale, _mm_cvtepi32_ps(sum));
+  const __m128 sums = _mm_add_ps(values, _mm_permute_ps(values, 0xb1));
+  const __m128i zero = _mm_setzero_si128(), scales = _mm_castps_si128(scale);
+  const __m128i offset4 = _mm_sub_epi32(zero, _mm_slli_epi32(sum, 3));
+  const __m128i offset8 = _mm_sub_epi32(zero, _mm_slli_epi32(sum, 7));
+  auto* to = reinterpret_cast<__m128i*>(groups);
+  _mm_store_si128(to, _mm_unpacklo_epi64(scales, offset4));
+  _mm_store_si128(to + 1, _mm_unpacklo_epi64(offset8, _mm_castps_si128(sums)));
+  if (!both) return;
+  _mm_store_si128(to + 2, _mm_unpackhi_epi64(scales, offset4));
+  _mm_store_si128(to + 3, _mm_unpackhi_epi64(offset8, _mm_castps_si128(sums)));
 }
 
-/// Up to four groups, so that what is done once a group is done for four at a time.
-void quantize_groups(const float* x, int count, int8_t* values, ActivationGroup* groups) {
+/// Two groups, or one, so that what is done once a half is done for four at a time.
+void quantize_groups(const float* x, bool both, int8_t* values, ActivationGroup* groups) {
   const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-  __m512 v[4][2];
-  __m512i bits[4], sums[4];
+  const int halves = both ? 4 : 2;
+  __m512 v[4];
+  __m512i bits[4], q[4];
   for (int i = 0; i < 4; i++) {
-    v[i][0] = v[i][1] = _mm512_setzero_ps();
-    if (i < count) {
-      v[i][0] = _mm512_loadu_ps(x + kGroupColumns * i);
-      v[i][1] = _mm512_loadu_ps(x + kGroupColumns * i + 16);
-    }
+    v[i] = i < halves ? _mm512_loadu_ps(x + 16 * i) : _mm512_setzero_ps();
     // As integers, magnitudes order like floats, with infinity and then NaN above all.
-    bits[i] = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(v[i][0]), magnitude),
-                               _mm512_and_si512(_mm512_castps_si512(v[i][1]), magnitude));
+    bits[i] = _mm512_and_si512(_mm512_castps_si512(v[i]), magnitude);
   }
   const __m128i largest_bits = reduce_four<larger, larger_half>(bits);
   const __m128 largest = _mm_castsi128_ps(largest_bits);
@@ -219,25 +223,18 @@ void quantize_groups(const float* x, int count, int8_t* values, ActivationGroup*
   __m128 scale = _mm_maskz_div_ps(counts, largest, most);
   scale = _mm_mask_blend_ps(finite, _mm_set1_ps(__builtin_nanf("")), scale);
   for (int i = 0; i < 4; i++) {
-    __m512i q[2];
-    for (int half = 0; half < 2; half++) {
-      q[half] = _mm512_cvtps_epi32(_mm512_mul_ps(v[i][half], _mm512_set1_ps(inverse[i])));
-      if (i < count) {
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(values + kGroupColumns * i + 16 * half),
-                         _mm512_cvtsepi32_epi8(q[half]));
-      }
+    q[i] = _mm512_cvtps_epi32(_mm512_mul_ps(v[i], _mm512_set1_ps(inverse[i])));
+    if (i < halves) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(values + 16 * i), _mm512_cvtsepi32_epi8(q[i]));
     }
-    sums[i] = _mm512_add_epi32(q[0], q[1]);
   }
-  store_groups(groups, count, scale,
-               _mm_maskz_mov_epi32(finite, reduce_four<plus, plus_half>(sums)));
+  store_groups(groups, both, scale, _mm_maskz_mov_epi32(finite, reduce_four<plus, plus_half>(q)));
 }
 
 void quantize(const float* x, int columns, int8_t* values, ActivationGroup* groups) {
   const int count = columns / kGroupColumns;
-  for (int g = 0; g < count; g += 4) {
-    quantize_groups(x + g * kGroupColumns, count - g < 4 ? count - g : 4,
-                    values + g * kGroupColumns, groups + g);
+  for (int g = 0; g < count; g += 2) {
+    quantize_groups(x + g * kGroupColumns, g + 1 < count, values + g * kGroupColumns, groups + g);
   }
 }
 

@@ -24,19 +24,19 @@ void add_quads(__m256i w, const int8_t* const (&x)[rows], int quad, __m256i (&do
   }
 }
 
-template <Layout layout, int rows>
+template <Layout layout, int half, int rows>
 void add_dots(const uint8_t* values, const int8_t* const (&x)[rows], __m256i (&dots)[rows]) {
-  if constexpr (layout == Layout::u4 || layout == Layout::s4) {
-    const __m256i low = _mm256_set1_epi8(15);
+  const __m256i low = _mm256_set1_epi8(15);
 #pragma clang loop unroll(full)
-    for (int i = 0; i < 4; i++) {
-      __m256i packed = load_vector(values + 64 * i);
-      add_quads<rows>(_mm256_and_si256(packed, low), x, i, dots);
-      add_quads<rows>(_mm256_and_si256(_mm256_srli_epi16(packed, 4), low), x, 4 + i, dots);
+  for (int j = 4 * half; j < 4 * half + 4; j++) {
+    __m256i w;
+    if constexpr (layout == Layout::u4 || layout == Layout::s4) {
+      __m256i packed = load_vector(values + 64 * (j % 4));
+      w = _mm256_and_si256(half == 0 ? packed : _mm256_srli_epi16(packed, 4), low);
+    } else {
+      w = load_vector(values + 64 * j);
     }
-  } else {
-#pragma clang loop unroll(full)
-    for (int j = 0; j < 8; j++) add_quads<rows>(load_vector(values + 64 * j), x, j, dots);
+    add_quads<rows>(w, x, j, dots);
   }
 }
 

@@ -12,12 +12,12 @@
 
 namespace ck {
 
-/// A group of 32 int8 activations: value = scale * q.
-struct ActivationGroup {
-  float scale;
-  float sum;        // scale * sum of q
-  int32_t offset4;  // -8 * sum of q: what the zero point of s4 adds to a dot product
-  int32_t offset8;  // -128 * sum of q
+/// A group of 32 int8 activations in two halves of 16 columns: value = scale[half] * q.
+struct alignas(32) ActivationGroup {
+  float scale[2];
+  int32_t offset4[2];  // -8 * sum of a half's q: what the zero point of s4 adds to a dot product
+  int32_t offset8[2];  // -128 * sum of a half's q
+  float sum;           // of the group's values
 };
 
 /// Prepared rows, one after another. A quantized section reads values and groups, a float section

@@ -1,9 +1,11 @@
 // linear: out[m, n] = sum over k of x[m, k] * W[n, k], plus residual[m, n].
 //
 // x, residual, out: float32 rows; W: a packed matrix. For quantized W the row is quantized to int8,
-// 32 columns a scale (symmetric, largest magnitude = 127, round to nearest even); a product is then
-//   sum over groups g in order of  scale_x[g] * scale_W[n, g] * dot_int32(q_x[g], q_W[n, g])
-//                                + bias_W[n, g] * scale_x[g] * sum_int32(q_x[g])
+// 16 columns h a scale (symmetric, largest magnitude = 127, round to nearest even); a product is
+// then
+//   sum over groups g of 32 columns in order of
+//     scale_W[n, g] * sum over the halves h of  scale_x[h] * dot_int32(q_x[h], q_W[n, h])
+//   + bias_W[n, g]  * sum over the halves h of  scale_x[h] * sum_int32(q_x[h])
 // in float32 with fused multiply-adds. For float W it is one chain of fused multiply-adds over k.
 // So the bits of a row depend on x, W and the instruction set: never on the other rows of a step,
 // the number of threads or the chunk. A row that holds NaN or an infinity comes out as NaN

@@ -41,61 +41,63 @@ void store(float32x4_t sum, const LinearTask& t, int row, int column) {
   }
 }
 
-/// What a dot product of signed weights lacks.
+/// What a half's dot product of signed weights lacks.
 template <Layout layout>
-int32_t first_dot(const ActivationGroup& group) {
-  if constexpr (layout == Layout::s4) return group.offset4;
-  if constexpr (layout == Layout::u8) return -group.offset8;
+int32_t first_dot(const ActivationGroup& group, int half) {
+  if constexpr (layout == Layout::s4) return group.offset4[half];
+  if constexpr (layout == Layout::u8) return -group.offset8[half];
   return 0;
 }
 
-/// dots += 4 columns of 4 outputs a register, times quad `quad` of x.
-template <int quad>
-int32x4_t add_quad(int32x4_t dot, int8x16_t w, int8x16_t low, int8x16_t high) {
-  if constexpr (quad < 4) return vdotq_laneq_s32(dot, w, low, quad);
-  return vdotq_laneq_s32(dot, w, high, quad % 4);
+/// 4 columns, number `quad` of their half, of 4 outputs.
+template <Layout layout, int half>
+int8x16_t load_weights(const uint8_t* values, int quad) {
+  if constexpr (layout == Layout::u4 || layout == Layout::s4) {
+    uint8x16_t packed = vld1q_u8(values + 64 * quad);
+    return vreinterpretq_s8_u8(half == 0 ? vandq_u8(packed, vdupq_n_u8(15))
+                                         : vshrq_n_u8(packed, 4));
+  } else {
+    uint8x16_t bytes = vld1q_u8(values + 64 * (4 * half + quad));
+    return vreinterpretq_s8_u8(veorq_u8(bytes, vdupq_n_u8(128)));
+  }
 }
 
-template <Layout layout, int quad, int rows, int registers>
-void add_vector(const uint8_t* p, const int8x16_t (&low)[rows], const int8x16_t (&high)[rows],
-                int32x4_t (&dots)[rows][registers]) {
+template <Layout layout, int half, int quad, int rows, int registers>
+void add_quad(const uint8_t* values, const int8x16_t (&columns)[rows],
+              int32x4_t (&dots)[rows][registers]) {
 #pragma clang loop unroll(full)
   for (int n = 0; n < registers; n++) {
-    uint8x16_t packed = vld1q_u8(p + 16 * n);
-    if constexpr (layout == Layout::u4 || layout == Layout::s4) {
-      int8x16_t first = vreinterpretq_s8_u8(vandq_u8(packed, vdupq_n_u8(15)));
-      int8x16_t second = vreinterpretq_s8_u8(vshrq_n_u8(packed, 4));
+    int8x16_t w = load_weights<layout, half>(values + 16 * n, quad);
 #pragma clang loop unroll(full)
-      for (int r = 0; r < rows; r++) {
-        dots[r][n] = add_quad<quad>(dots[r][n], first, low[r], high[r]);
-        dots[r][n] = add_quad<4 + quad>(dots[r][n], second, low[r], high[r]);
-      }
-    } else {
-      int8x16_t w = vreinterpretq_s8_u8(veorq_u8(packed, vdupq_n_u8(128)));
-#pragma clang loop unroll(full)
-      for (int r = 0; r < rows; r++) dots[r][n] = add_quad<quad>(dots[r][n], w, low[r], high[r]);
-    }
+    for (int r = 0; r < rows; r++) dots[r][n] = vdotq_laneq_s32(dots[r][n], w, columns[r], quad);
   }
 }
 
-/// dots[r] += a group of 32 columns of row r times 4 outputs a register.
-template <Layout layout, int rows, int registers>
-void add_dots(const uint8_t* values, const int8_t* const (&x)[rows],
-              int32x4_t (&dots)[rows][registers]) {
-  int8x16_t low[rows], high[rows];
+/// scaled[r] += half a group of 32 columns of row r times 4 outputs a register, before the weights'
+/// scale.
+template <Layout layout, int half, int rows, int registers>
+void add_half(const uint8_t* values, const int8_t* const (&x)[rows],
+              const ActivationGroup* const (&groups)[rows], int g,
+              float32x4_t (&scaled)[rows][registers]) {
+  int8x16_t columns[rows];
+  int32x4_t dots[rows][registers];
+#pragma clang loop unroll(full)
   for (int r = 0; r < rows; r++) {
-    low[r] = vld1q_s8(x[r]);
-    high[r] = vld1q_s8(x[r] + 16);
+    columns[r] = vld1q_s8(x[r] + 16 * half);
+    for (int n = 0; n < registers; n++)
+      dots[r][n] = vdupq_n_s32(first_dot<layout>(groups[r][g], half));
   }
-  add_vector<layout, 0>(values, low, high, dots);
-  add_vector<layout, 1>(values + 64, low, high, dots);
-  add_vector<layout, 2>(values + 128, low, high, dots);
-  add_vector<layout, 3>(values + 192, low, high, dots);
-  if constexpr (layout == Layout::u8 || layout == Layout::s8) {
-    add_vector<layout, 4>(values + 256, low, high, dots);
-    add_vector<layout, 5>(values + 320, low, high, dots);
-    add_vector<layout, 6>(values + 384, low, high, dots);
-    add_vector<layout, 7>(values + 448, low, high, dots);
+  add_quad<layout, half, 0>(values, columns, dots);
+  add_quad<layout, half, 1>(values, columns, dots);
+  add_quad<layout, half, 2>(values, columns, dots);
+  add_quad<layout, half, 3>(values, columns, dots);
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++) {
+    const float scale = groups[r][g].scale[half];
+    for (int n = 0; n < registers; n++) {
+      float32x4_t dot = vcvtq_f32_s32(dots[r][n]);
+      scaled[r][n] = half == 0 ? vmulq_n_f32(dot, scale) : vfmaq_n_f32(scaled[r][n], dot, scale);
+    }
   }
 }
 
@@ -130,20 +132,15 @@ void multiply_part(const LinearTask& t, int panel, int output, int row) {
     if (last > groups) last = groups;
     for (int g = first; g < last; g++, values += group_bytes) {
       for (size_t i = 0; i < group_bytes; i += 64) __builtin_prefetch(values + kPrefetchBytes + i);
-      int32x4_t dots[rows][registers];
+      float32x4_t scaled[rows][registers];
+      add_half<layout, 0>(values, x, x_groups, g, scaled);
+      add_half<layout, 1>(values, x, x_groups, g, scaled);
 #pragma clang loop unroll(full)
       for (int r = 0; r < rows; r++) {
-        for (int n = 0; n < registers; n++)
-          dots[r][n] = vdupq_n_s32(first_dot<layout>(x_groups[r][g]));
-      }
-      add_dots<layout>(values, x, dots);
-#pragma clang loop unroll(full)
-      for (int r = 0; r < rows; r++) {
-        const ActivationGroup& group = x_groups[r][g];
+        const float sum = x_groups[r][g].sum;
         for (int n = 0; n < registers; n++) {
-          float32x4_t scaled = vmulq_n_f32(vcvtq_f32_s32(dots[r][n]), group.scale);
-          sums[r][n] = vfmaq_f32(sums[r][n], scaled, scale[n]);
-          if constexpr (has_bias(layout)) sums[r][n] = vfmaq_n_f32(sums[r][n], bias[n], group.sum);
+          sums[r][n] = vfmaq_f32(sums[r][n], scaled[r][n], scale[n]);
+          if constexpr (has_bias(layout)) sums[r][n] = vfmaq_n_f32(sums[r][n], bias[n], sum);
         }
         x[r] += kGroupColumns;
       }
@@ -207,35 +204,45 @@ void multiply(const LinearTask& t) {
   for (; row < t.x.rows; row++) multiply_panels<layout, 1>(t, row);
 }
 
-void quantize(const float* x, int columns, int8_t* values, ActivationGroup* groups) {
+/// 16 columns: their scale, and the sum of the integers.
+float quantize_half(const float* x, int8_t* values, int32_t* sum) {
   // As integers, magnitudes order like floats, with infinity and then NaN above all.
-  constexpr int kRegisters = kGroupColumns / kLanes;
   constexpr uint32_t kInfinity = 0x7f800000;
   constexpr float kSmallest = 4e-37f;  // below it 127 / largest overflows
+  float32x4_t v[4];
+  int16x4_t q[4];
+  uint32x4_t bits = vdupq_n_u32(0);
+  int32x4_t sums = vdupq_n_s32(0);
+  for (int i = 0; i < 4; i++) {
+    v[i] = vld1q_f32(x + kLanes * i);
+    bits = vmaxq_u32(bits, vreinterpretq_u32_f32(vabsq_f32(v[i])));
+  }
+  uint32_t largest_bits = vmaxvq_u32(bits);
+  float largest = __builtin_bit_cast(float, largest_bits);
+  bool finite = largest_bits < kInfinity;
+  float inverse = finite && largest > kSmallest ? 127.0f / largest : 0.0f;
+  for (int i = 0; i < 4; i++) {
+    int32x4_t whole = vcvtnq_s32_f32(vmulq_n_f32(v[i], inverse));
+    sums = vaddq_s32(sums, whole);
+    q[i] = vqmovn_s32(whole);
+  }
+  vst1_s8(values, vqmovn_s16(vcombine_s16(q[0], q[1])));
+  vst1_s8(values + 8, vqmovn_s16(vcombine_s16(q[2], q[3])));
+  *sum = finite ? vaddvq_s32(sums) : 0;
+  return !finite ? __builtin_nanf("") : largest > kSmallest ? largest / 127.0f : 0.0f;
+}
+
+void quantize(const float* x, int columns, int8_t* values, ActivationGroup* groups) {
   for (int g = 0; g < columns / kGroupColumns; g++, x += kGroupColumns, values += kGroupColumns) {
-    float32x4_t v[kRegisters];
-    int16x4_t q[kRegisters];
-    uint32x4_t bits = vdupq_n_u32(0);
-    int32x4_t sums = vdupq_n_s32(0);
-    for (int i = 0; i < kRegisters; i++) {
-      v[i] = vld1q_f32(x + kLanes * i);
-      bits = vmaxq_u32(bits, vreinterpretq_u32_f32(vabsq_f32(v[i])));
+    ActivationGroup group{};
+    for (int half = 0; half < 2; half++) {
+      int32_t sum;
+      group.scale[half] = quantize_half(x + 16 * half, values + 16 * half, &sum);
+      group.offset4[half] = -8 * sum;
+      group.offset8[half] = -128 * sum;
+      group.sum += group.scale[half] * static_cast<float>(sum);
     }
-    uint32_t largest_bits = vmaxvq_u32(bits);
-    float largest = __builtin_bit_cast(float, largest_bits);
-    bool finite = largest_bits < kInfinity;
-    float inverse = finite && largest > kSmallest ? 127.0f / largest : 0.0f;
-    float scale = !finite ? __builtin_nanf("") : largest > kSmallest ? largest / 127.0f : 0.0f;
-    for (int i = 0; i < kRegisters; i++) {
-      int32x4_t whole = vcvtnq_s32_f32(vmulq_n_f32(v[i], inverse));
-      sums = vaddq_s32(sums, whole);
-      q[i] = vqmovn_s32(whole);
-    }
-    for (int i = 0; i < kRegisters; i += 2) {
-      vst1_s8(values + kLanes * i, vqmovn_s16(vcombine_s16(q[i], q[i + 1])));
-    }
-    int32_t sum = finite ? vaddvq_s32(sums) : 0;
-    groups[g] = {scale, scale * static_cast<float>(sum), -8 * sum, -128 * sum};
+    groups[g] = group;
   }
 }
 
