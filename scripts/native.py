@@ -191,6 +191,8 @@ def build() -> None:
         options += ["-Xswiftc", "-static-stdlib"]
         # A symbol that nothing defines fails here, as on macOS, and not when it is loaded.
         options += ["-Xlinker", "--no-undefined"]
+        # Names and debug information of what is linked statically: half of the file.
+        options += ["-Xlinker", "--strip-all"]
     run_swift(swift, "build", "--product", "vllmswift", *options)
     with replacing(LIBRARY) as new:
         shutil.copyfile(SWIFT_PACKAGE / ".build/release" / LIBRARY.name, new)

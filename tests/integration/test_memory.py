@@ -31,8 +31,11 @@ model, context = sys.argv[1], int(sys.argv[2])
 import tokenizers, jinja2
 before = resident()["VmRSS"]
 engine = Engine(model, device="cpu", max_model_len=context)
+# A turn of the engine's thread: by then it has let go of the file, and of the rows of its steps.
+engine.logits([500])
 opened = resident()
 engine.generate([500] * (context - 16), SamplingParams(temperature=0.0, max_tokens=16))
+engine.logits([500])
 used = resident()
 print(json.dumps({
     "peak": used["VmHWM"] - before,
@@ -71,7 +74,7 @@ def test_an_open_model_is_little_more_than_its_weights(
     assert growth["opened"] <= 1.3 * smollm2.stat().st_size, growth
 
 
-def test_a_long_prompt_adds_the_cache_and_the_rows_of_a_step(
+def test_a_long_prompt_adds_little_more_than_its_cache(
     growth: dict[str, Any], smollm2: Path, kv_cache_bytes: int
 ) -> None:
-    assert growth["steady"] <= 1.4 * smollm2.stat().st_size + kv_cache_bytes, growth
+    assert growth["steady"] <= 1.3 * smollm2.stat().st_size + kv_cache_bytes, growth

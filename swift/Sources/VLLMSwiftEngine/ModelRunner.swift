@@ -52,6 +52,7 @@ final class ModelRunner {
     } catch {
       fail(error)
     }
+    if isIdle { model.executor.rest() }
   }
 
   /// Ends all requests.
@@ -112,7 +113,10 @@ final class ModelRunner {
       throw EngineError(
         .requestTooLarge, "\(count) tokens of KV cache are not free beside the running requests")
     }
-    defer { scheduler.release(blocks) }
+    defer {
+      scheduler.release(blocks)
+      if isIdle { model.executor.rest() }
+    }
     for start in stride(from: 0, to: count, by: Self.logitsRows) {
       let rows = start..<min(count, start + Self.logitsRows)
       var layout = BatchLayout()

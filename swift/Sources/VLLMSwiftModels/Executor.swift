@@ -21,6 +21,9 @@ public protocol Executor: AnyObject {
   func issue(_ layout: BatchLayout, samples: [Scheduler.Sample], after previous: MLXArray?) throws
     -> MLXArray
 
+  /// Gives back the memory that only steps use. Called when there is nothing left to run.
+  func rest()
+
   /// The logits of the layout's logit rows, float32 [logit rows, vocabulary], lazy.
   func logits(_ layout: BatchLayout, after previous: MLXArray?) throws -> MLXArray
 }

@@ -57,7 +57,7 @@ public struct Model {
     let length = try Self.length(options, config, checkpoint)
     // Opening a model leaves tens of megabytes behind that are free and yet resident (the tokenizer's
     // JSON among them).
-    ck_trim_heap()
+    ck_trim_memory()
 
     device = try streams.resolve(options.device)
     let stream = try streams.stream(device)
@@ -70,6 +70,8 @@ public struct Model {
     }
     cacheBlocks = try budget.cacheBlocks(for: executor, maxModelLength: length)
     try executor.allocateCache(blocks: cacheBlocks)
+    executor.rest()
+    ck_trim_memory()
     hiddenSize = config.hiddenSize
     limits = RequestLimits(
       vocabularySize: config.vocabSize, maxModelLength: length,

@@ -64,6 +64,10 @@ class Schedule : public Node {
   void prepare(const Step& step) override;
   void run(Worker&, const Step&) override {}
   size_t scratch_bytes() const override { return queries_.bytes() + partials_.bytes(); }
+  void rest() override {
+    queries_.rest();
+    partials_.rest();
+  }
 
   const std::vector<Tile>& tiles() const { return tiles_; }
   const std::vector<Piece>& pieces() const { return pieces_; }

@@ -28,8 +28,9 @@ int ck_isa_best(void);
  * and cgroup quota. Takes effect with the next step; returns the number in force. */
 int ck_pool_configure(int threads);
 
-/* Gives memory that the process freed back to the system, where its allocator keeps it (glibc). */
-void ck_trim_heap(void);
+/* Gives memory back to the system that the process holds and does not use: what it freed, where its
+ * allocator keeps that (glibc), and what was reserved for weights and not needed. */
+void ck_trim_memory(void);
 
 /* ---------------------------------------------------------------- weights --------------------- */
 
@@ -105,6 +106,8 @@ int ck_plan_create(ck_isa isa, int max_rows, ck_kv* kv, ck_plan** out, cmlx_erro
 void ck_plan_free(ck_plan* plan);
 /* Bytes of row buffers and scratch space. This, like the first step, ends the recording. */
 size_t ck_plan_bytes(const ck_plan* plan);
+/* Gives that memory back to the system until the next step. No step may be queued or running. */
+void ck_plan_rest(ck_plan* plan);
 
 /* Rows given by the step as float32 [rows, columns]; for tests, and rows given as embeddings. */
 int ck_plan_input(ck_plan* plan, int columns, ck_rows* out, cmlx_error* error);

@@ -6,6 +6,8 @@
 #include <mutex>
 #include <new>
 
+#include "../machine/memory.hpp"
+
 namespace ck {
 namespace {
 
@@ -41,26 +43,46 @@ class Mapping {
     return memory;
   }
 
+  /// Gives back the end of the last huge page, which came as a whole.
+  void trim() { discard_pages(start_ + used_, capacity_ - used_); }
+
  private:
   size_t reserved_, capacity_ = 0, used_ = 0;
   void* base_;
   uint8_t* start_;
 };
 
-Allocation allocate_weights(size_t bytes) {
-  // Never destroyed: a matrix may outlive the statics of this library.
-  static std::mutex& mutex = *new std::mutex;
-  static std::weak_ptr<Mapping>& current = *new std::weak_ptr<Mapping>;
+namespace {
 
+struct Arena {
+  std::mutex mutex;
+  std::weak_ptr<Mapping> current;
+};
+
+Arena& arena() {
+  // Never destroyed: a matrix may outlive the statics of this library.
+  static Arena& arena = *new Arena;
+  return arena;
+}
+
+}  // namespace
+
+void trim_weights() {
+  std::lock_guard lock(arena().mutex);
+  if (auto mapping = arena().current.lock()) mapping->trim();
+}
+
+Allocation allocate_weights(size_t bytes) {
   if (bytes > SIZE_MAX / 2) throw std::bad_alloc();
   size_t rounded = round_up(std::max<size_t>(bytes, 1), kAlignment);
-  std::lock_guard lock(mutex);
-  std::shared_ptr<Mapping> mapping = current.lock();
+  std::lock_guard lock(arena().mutex);
+  std::shared_ptr<Mapping> mapping = arena().current.lock();
   uint8_t* data = mapping ? mapping->take(rounded) : nullptr;
   if (data == nullptr) {
+    if (mapping) mapping->trim();
     mapping = std::make_shared<Mapping>(std::max(kMappingBytes, round_up(rounded, kHugePage)));
     data = mapping->take(rounded);
-    current = mapping;
+    arena().current = mapping;
   }
   return {mapping, data, rounded};
 }

@@ -21,6 +21,9 @@ struct Allocation {
 /// Throws std::bad_alloc.
 Allocation allocate_weights(size_t bytes);
 
+/// Gives back what the last mapping holds and no matrix has taken.
+void trim_weights();
+
 }  // namespace ck
 
 #endif  // CK_ARENA_HPP

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <utility>
 
 namespace ck {
 
@@ -23,6 +24,12 @@ class Deal {
       shares_[i].next = static_cast<int>(static_cast<long long>(pieces) * i / threads);
       shares_[i].end = static_cast<int>(static_cast<long long>(pieces) * (i + 1) / threads);
     }
+  }
+
+  /// Where a thread's own share starts and ends, until pieces are taken.
+  std::pair<int, int> share(int thread) const {
+    const Share& share = shares_[thread];
+    return {share.next.load(std::memory_order_relaxed), share.end};
   }
 
   /// To be called as often as there are pieces; gives out each once.

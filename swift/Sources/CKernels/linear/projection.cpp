@@ -16,6 +16,9 @@ constexpr int kRowsPreparedAPiece = 4;
 constexpr size_t kSmallestPiece = 16 << 10, kLargestPiece = 64 << 10;
 constexpr size_t kPiecesAMatrix = 48;
 
+// Fetched before its time: an eighth of a usual second cache.
+constexpr size_t kAheadBytes = 128 << 10;
+
 size_t aligned(size_t bytes) {
   return (bytes + Scratch::kAlignment - 1) / Scratch::kAlignment * Scratch::kAlignment;
 }
@@ -140,17 +143,28 @@ void Projection::run_many(Worker& worker, const Step& step, int rows) {
     for (int row = first; row < last; row++) prepare_row(step, row, buffer, prepared);
   });
   float* out = output(step);
-  const int chunks = chunk_count(rows);
-  worker.for_each(static_cast<int>(pieces_.size()) * chunks, [&](int) {
+  worker.for_each(static_cast<int>(pieces_.size()) * chunks_, [&](int) {
     int index = deal_.take(worker.index());
-    int first = index % chunks * kRowsAPiece;
-    multiply(pieces_[index / chunks], prepared, first, std::min(kRowsAPiece, rows - first), out);
+    int first = index % chunks_ * kRowsAPiece;
+    multiply(pieces_[index / chunks_], prepared, first, std::min(kRowsAPiece, rows - first), out);
   });
 }
 
 void Projection::prepare(const Step& step) {
-  int pieces = static_cast<int>(pieces_.size()) * chunk_count(row_count(step));
-  deal_.reset(pieces, Pool::shared().size());
+  chunks_ = chunk_count(row_count(step));
+  deal_.reset(static_cast<int>(pieces_.size()) * chunks_, Pool::shared().size());
+}
+
+Ahead Projection::ahead(int thread) const {
+  auto [index, end] = deal_.share(thread);
+  if (index >= end) return {};
+  const Piece &first = pieces_[index / chunks_], &last = pieces_[(end - 1) / chunks_];
+  const Section& section = *first.section;
+  int end_panel =
+      last.section == &section ? last.first_panel + last.panel_count : section.panel_count();
+  const size_t panel_bytes = section.format.panel_bytes(matrix_.columns);
+  return {section.panels + first.first_panel * panel_bytes,
+          std::min((end_panel - first.first_panel) * panel_bytes, kAheadBytes)};
 }
 
 void Projection::run(Worker& worker, const Step& step) {

@@ -17,6 +17,7 @@ class Projection : public Node {
  public:
   void prepare(const Step& step) final;
   void run(Worker& worker, const Step& step) final;
+  Ahead ahead(int thread) const final;
 
  protected:
   Projection(const ck_matrix& matrix, int max_rows, Scratch& scratch);
@@ -56,7 +57,8 @@ class Projection : public Node {
   const LinearKernels& kernels_;
   Scratch& scratch_;
   std::vector<Piece> pieces_;
-  Deal deal_;
+  int chunks_ = 0;                           // of rows, in the step that was prepared
+  Deal deal_;                                // of each piece times each chunk
   bool quantized_ = false, floats_ = false;  // which forms of a row the sections read
 };
 

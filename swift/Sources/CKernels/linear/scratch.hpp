@@ -8,6 +8,8 @@
 #include <memory>
 #include <new>
 
+#include "../machine/memory.hpp"
+
 namespace ck {
 
 /// 64-byte aligned memory that grows and never shrinks; what it held is lost when it grows. A plan
@@ -26,6 +28,8 @@ class Scratch {
     memory_.reset(memory);
     bytes_ = rounded;
   }
+  /// Gives the memory back to the system until it is written again; what it held is lost.
+  void rest() { discard_pages(data(), bytes_); }
   uint8_t* data() const { return memory_.get(); }
   size_t bytes() const { return bytes_; }
 

@@ -91,6 +91,8 @@ int ck_plan_create(ck_isa isa, int max_rows, ck_kv* kv, ck_plan** out, cmlx_erro
 
 void ck_plan_free(ck_plan* plan) { delete plan; }
 
+void ck_plan_rest(ck_plan* plan) { plan->plan->rest(); }
+
 size_t ck_plan_bytes(const ck_plan* plan) {
   cmlx::guarded(nullptr, [&] { plan->plan->seal(); });
   return plan->plan->bytes();

@@ -1,7 +1,6 @@
 // Where a plan's rows lie, and its replay.
 #include <algorithm>
 #include <cstring>
-#include <new>
 #include <stdexcept>
 
 #include "plan.hpp"
@@ -50,15 +49,12 @@ void Plan::assign_slots() {
     }
   }
   for (int width : widths) {
-    size_t bytes = (size_t(width) * limits_.max_rows * sizeof(float) + 63) / 64 * 64;
-    slots_.emplace_back(static_cast<float*>(std::aligned_alloc(64, bytes)));
-    if (slots_.back() == nullptr) throw std::bad_alloc();
-    slot_bytes_ += bytes;
+    slots_.emplace_back().reserve(size_t(width) * limits_.max_rows * sizeof(float));
   }
 }
 
 RowBuffer Plan::buffer(ck_rows id) const {
-  return {slots_[rows_[id].slot].get(), rows_[id].columns};
+  return {reinterpret_cast<float*>(slots_[rows_[id].slot].data()), rows_[id].columns};
 }
 
 void Plan::seal() {
@@ -72,15 +68,25 @@ void Plan::seal() {
 }
 
 size_t Plan::bytes() const {
-  size_t bytes = slot_bytes_ + scratch_.bytes();
+  size_t bytes = scratch_.bytes();
+  for (const Scratch& slot : slots_) bytes += slot.bytes();
   for (auto& node : nodes_) bytes += node->scratch_bytes();
   return bytes;
+}
+
+void Plan::rest() {
+  scratch_.rest();
+  for (Scratch& slot : slots_) slot.rest();
+  for (auto& node : nodes_) node->rest();
 }
 
 void Plan::run(const Step& step) {
   for (auto& node : nodes_) node->prepare(step);
   Pool::shared().run([&](Worker& worker) {
-    for (auto& node : nodes_) node->run(worker, step);
+    for (size_t i = 0; i < nodes_.size(); i++) {
+      worker.expect(i + 1 < nodes_.size() ? nodes_[i + 1]->ahead(worker.index()) : Ahead());
+      nodes_[i]->run(worker, step);
+    }
   });
   if (limits_.ends_in_logits) return;
   RowBuffer last = buffer(ops_.back().writes);

@@ -37,8 +37,15 @@ class Node {
   /// Called once a step on the calling thread, before the region; may allocate.
   virtual void prepare(const Step& step) { (void)step; }
   virtual void run(Worker& worker, const Step& step) = 0;
+  /// What `thread` will read first in the step that was prepared.
+  virtual Ahead ahead(int thread) const {
+    (void)thread;
+    return {};
+  }
   /// Bytes of scratch memory that the node holds for itself.
   virtual size_t scratch_bytes() const { return 0; }
+  /// Gives that memory back to the system until the next step.
+  virtual void rest() {}
 };
 
 }  // namespace ck

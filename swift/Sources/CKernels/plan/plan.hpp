@@ -2,7 +2,6 @@
 #ifndef CK_PLAN_HPP
 #define CK_PLAN_HPP
 
-#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -47,6 +46,8 @@ class Plan {
   size_t bytes() const;
   /// Replays a sealed plan. One step at a time.
   void run(const Step& step);
+  /// Gives the memory of rows and scratch space back until the next step.
+  void rest();
 
  private:
   using Make = std::function<std::shared_ptr<Node>(Plan&)>;
@@ -61,10 +62,6 @@ class Plan {
     int slot = -1;
     size_t last_use = 0;  // the last op that reads them
   };
-  struct Free {
-    void operator()(float* memory) const { std::free(memory); }
-  };
-
   ck_rows record(std::vector<ck_rows> reads, ck_rows residual, int columns, Make make);
   const Rows& rows(ck_rows id, const char* what) const;
   void expect(ck_rows id, int columns, const char* what) const;
@@ -82,8 +79,7 @@ class Plan {
   std::vector<std::shared_ptr<Rotary>> rotaries_;
   std::vector<std::shared_ptr<Schedule>> schedules_;
   bool sealed_ = false;
-  std::vector<std::unique_ptr<float, Free>> slots_;
-  size_t slot_bytes_ = 0;
+  std::vector<Scratch> slots_;
   Scratch scratch_;
   std::vector<std::shared_ptr<Node>> nodes_;
 };

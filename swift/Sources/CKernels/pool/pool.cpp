@@ -186,6 +186,16 @@ void* Worker::scratch(size_t bytes) {
   return seat.scratch;
 }
 
+/// A few lines: the caller looks in between whether it may go on.
+void Worker::fetch_ahead() {
+  constexpr size_t kLine = 64, kLines = 8;
+  for (size_t i = 0; i < kLines && ahead_.bytes >= kLine; i++) {
+    __builtin_prefetch(ahead_.data, 0, 2);
+    ahead_.data += kLine;
+    ahead_.bytes -= kLine;
+  }
+}
+
 void Worker::for_each_piece(int pieces, void (*body)(void*, int), void* context) {
   if (pieces <= 0) return;
   Region& r = region_;
@@ -205,7 +215,10 @@ void Worker::for_each_piece(int pieces, void (*body)(void*, int), void* context)
     std::atomic<uint32_t>& place = r.seats[index_].place;
     uint32_t waiting = Region::kWaiting;
     place = waiting;
-    r.finished.wait([&] { return over() || place != Region::kWaiting; });
+    r.finished.wait([&] {
+      fetch_ahead();
+      return over() || place != Region::kWaiting;
+    });
     if (!place.compare_exchange_strong(waiting, Region::kIn)) throw Leave();
   }
   if (r.failed) throw Leave();

@@ -4,12 +4,19 @@
 #define CK_POOL_HPP
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <type_traits>
 
 namespace ck {
 
 class Region;
+
+/// Memory that a thread is going to read.
+struct Ahead {
+  const uint8_t* data = nullptr;
+  size_t bytes = 0;
+};
 
 /// One thread's place in a parallel region.
 class Worker {
@@ -22,6 +29,10 @@ class Worker {
   /// Memory of this thread's own, 64-byte aligned, its contents undefined: kept from region to
   /// region and grown when needed. Throws std::bad_alloc.
   void* scratch(size_t bytes);
+
+  /// What to bring into the caches while this thread waits for others: memory is idle then, and
+  /// what follows is often bound by it.
+  void expect(Ahead ahead) { ahead_ = ahead; }
 
   /// Runs body(piece) for every piece in 0 ..< pieces, each on some thread of the region, and
   /// returns when all are done, their writes visible to all. Every thread calls it with the same
@@ -40,10 +51,12 @@ class Worker {
 
  private:
   void for_each_piece(int pieces, void (*body)(void*, int), void* context);
+  void fetch_ahead();
 
   Region& region_;
   int index_;
   long long claimed_before_ = 0;  // pieces of the region's earlier loops
+  Ahead ahead_;
 };
 
 /// Threads start with the first region, sleep when there is nothing to do, and are joined when the

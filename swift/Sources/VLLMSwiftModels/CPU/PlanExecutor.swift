@@ -99,6 +99,10 @@ final class PlanExecutor: Executor {
     }
   }
 
+  func rest() {
+    if let plan { ck_plan_rest(plan) }
+  }
+
   private func stepped(_ step: inout ck_step, after previous: MLXArray?) throws -> MLXArray {
     try stream.withHandle { stream in
       func make(_ previous: cmlx_array?) throws -> MLXArray {

@@ -49,6 +49,9 @@ final class ReferenceExecutor: Executor {
     return tokens
   }
 
+  /// Its buffers are MLX's, in a cache that belongs to the whole process.
+  func rest() {}
+
   func logits(_ layout: BatchLayout, after previous: MLXArray?) throws -> MLXArray {
     try cache.reserve(blocks: Int(layout.sequences.flatMap(\.blocks).max() ?? 0) + 1)
     let codes = layout.tokenCodes

@@ -1,0 +1,15 @@
+// Memory that the process has and does not use.
+#ifndef CK_MEMORY_HPP
+#define CK_MEMORY_HPP
+
+#include <cstddef>
+
+namespace ck {
+
+/// Gives the whole pages of a range of private memory back to the system until they are written
+/// again; what they held is lost.
+void discard_pages(void* data, size_t bytes);
+
+}  // namespace ck
+
+#endif  // CK_MEMORY_HPP
