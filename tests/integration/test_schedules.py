@@ -1,4 +1,4 @@
-"""Whatever runs beside a request, and whatever is shared, given up or cancelled: its tokens stay."""
+"""Whatever runs beside a request, and whatever is shared or cancelled: its tokens stay the same."""
 
 from __future__ import annotations
 
