@@ -19,6 +19,7 @@ from .outputs import (
     Timings,
     Usage,
 )
+from .prefix import Prefix
 from .streams import AsyncTokenStream, TokenStream
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Engine",
     "EngineStats",
     "ModelInfo",
+    "Prefix",
     "RequestOutput",
     "SamplingParams",
     "StreamChunk",

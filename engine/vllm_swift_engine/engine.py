@@ -7,6 +7,7 @@ import operator
 import os
 import weakref
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Literal, overload
 
@@ -18,11 +19,13 @@ from .errors import (
     InvalidArgumentError,
     InvalidTokenError,
     PromptTooLongError,
+    RequestTooLargeError,
 )
 from .generation import Generation, arun, run
 from .models.resolve import resolve_model
 from .models.shared import lease_model
 from .outputs import EngineStats, ModelInfo, RequestOutput
+from .prefix import Prefix, prefix_identity, read_prefix
 from .session import Session
 from .streams import AsyncTokenStream, TokenStream
 
@@ -249,6 +252,47 @@ class Engine:
         )
         # The template writes the special tokens itself.
         return self.tokenize(text, add_special_tokens=False)
+
+    def prefix(self, prompt: PromptLike | Sequence[Mapping[str, Any]]) -> Prefix:
+        """Computes the beginning of prompts and keeps it: a text, token ids, or chat messages.
+
+        Raises:
+            CallerError: the prompt cannot be served.
+            RequestTooLargeError: the KV cache has no room to keep it beside what else runs.
+        """
+        given: Any = prompt
+        if _is_list(given) and len(given) and isinstance(given[0], Mapping):
+            given = self.apply_chat_template(given, add_generation_prompt=False)
+        ids = self.generate(given, SamplingParams(temperature=0, max_tokens=1)).prompt_token_ids
+        prefix = Prefix(self, self._session.model.native.pin_prefix(ids), ids)
+        if len(ids) - prefix.cached_tokens >= self._info.kv_block_tokens:
+            prefix.close()
+            raise RequestTooLargeError(
+                f"The KV cache kept {prefix.cached_tokens} of the prefix's {len(ids)} tokens beside "
+                "other requests. Raise memory_budget, or let fewer requests run at once."
+            )
+        return prefix
+
+    def load_prefix(self, path: str | os.PathLike[str]) -> Prefix:
+        """A prefix that was saved with ``Prefix.save``, without computing it again.
+
+        Raises:
+            PrefixFileError: the file is damaged, or of another model, revision or cache format.
+            RequestTooLargeError: the KV cache has no room to keep it.
+            OSError: the file cannot be read.
+        """
+        self._session.require_open()
+        ids, contents = read_prefix(path, self.prefix_identity)
+        whole = len(ids) // self._info.kv_block_tokens * self._info.kv_block_tokens
+        self._require_fits(ids, room=1)
+        native = self._session.model.native.load_prefix(self._token_ids(ids[:whole]), contents)
+        return Prefix(self, native, ids)
+
+    @cached_property
+    def prefix_identity(self) -> dict[str, Any]:
+        """What a saved prefix must have been made with to mean something to this engine."""
+        path = self._session.model.path
+        return prefix_identity(path, self._info.kernels, self._info.kv_block_tokens)
 
     def logits(self, token_ids: Sequence[int]) -> memoryview[float]:
         """Logits at every position: float32 [len(token_ids), vocab_size].

@@ -144,6 +144,10 @@ class InternalError(VLLMSwiftError):
     code = 99
 
 
+class PrefixFileError(VLLMSwiftError):
+    """A saved prefix is damaged, or of another model, revision or cache format."""
+
+
 class LibraryError(VLLMSwiftError):
     """The native library cannot be loaded."""
 

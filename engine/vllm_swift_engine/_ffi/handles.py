@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,36 @@ class NativeFile:
         """Unmaps the file. Harmless when done twice."""
         handle, self.handle = self.handle, self._library.ffi.NULL
         self._library.lib.vsw_model_file_close(handle)
+
+
+class NativePrefix:
+    """``vsw_prefix``: keys and values that stay in a model's cache."""
+
+    def __init__(self, runtime: Runtime, handle: Any) -> None:
+        self._runtime = runtime
+        self._library = runtime.library
+        self._handle = handle
+        ffi, lib = self._library
+        info, error = sized(self._library, "vsw_prefix_info"), ffi.new("vsw_error *")
+        check(self._library, lib.vsw_prefix_get_info(handle, info, error), error)
+        self.token_count: int = info.token_count
+        self._bytes: int = info.bytes
+
+    def read(self) -> bytearray:
+        """Its contents."""
+        self._runtime.require_usable()
+        ffi, lib = self._library
+        contents, error = bytearray(self._bytes), ffi.new("vsw_error *")
+        data = ffi.from_buffer(contents, require_writable=True)
+        check(self._library, lib.vsw_prefix_read(self._handle, data, len(contents), error), error)
+        return contents
+
+    def destroy(self) -> None:
+        """Lets go of it. Harmless when done twice."""
+        if self._runtime.forked:
+            return
+        handle, self._handle = self._handle, self._library.ffi.NULL
+        self._library.lib.vsw_prefix_destroy(handle)
 
 
 class NativeModel:
@@ -94,6 +125,24 @@ class NativeModel:
         status = lib.vsw_model_logits(self.handle, ids, len(ids), floats, len(floats), error)
         check(self._library, status, error)
         return logits
+
+    def pin_prefix(self, tokens: Sequence[int]) -> NativePrefix:
+        """Keeps the longest beginning of ``tokens`` that the model has computed."""
+        ids = self._library.ffi.from_buffer("int32_t[]", int32_array(tokens))
+        return self._prefix(self._library.lib.vsw_prefix_pin, ids, len(ids))
+
+    def load_prefix(self, tokens: Sequence[int], contents: memoryview) -> NativePrefix:
+        """Keeps a prefix of whole blocks with contents that ``NativePrefix.read`` gave."""
+        ffi, lib = self._library
+        ids, data = ffi.from_buffer("int32_t[]", int32_array(tokens)), ffi.from_buffer(contents)
+        return self._prefix(lib.vsw_prefix_load, ids, len(ids), data, len(contents))
+
+    def _prefix(self, make: Any, *arguments: Any) -> NativePrefix:
+        self.runtime.require_usable()
+        ffi = self._library.ffi
+        handle, error = ffi.new("vsw_prefix **"), ffi.new("vsw_error *")
+        check(self._library, make(self.handle, *arguments, handle, error), error)
+        return NativePrefix(self.runtime, handle[0])
 
     def destroy(self) -> None:
         """Frees the model's memory; its requests end with EngineClosedError."""

@@ -22,6 +22,7 @@ from .tokenizer import Tokenizer, load_tokenizer
 class LoadedModel:
     """Everything an engine needs of a model."""
 
+    path: Path
     native: NativeModel
     info: ModelInfo
     tokenizer: Tokenizer
@@ -104,7 +105,7 @@ def _load(path: Path, name: str, params: ModelParams) -> LoadedModel:
             raise
     if info.kernels_note:
         _warn_slow(name, info.kernels_note)
-    return LoadedModel(native, info, tokenizer, template)
+    return LoadedModel(path, native, info, tokenizer, template)
 
 
 def _warn_slow(name: str, why: str) -> None:

@@ -48,6 +48,7 @@ extension vsw_sampling_params: Sized {}
 extension vsw_submit_params: Sized {}
 extension vsw_poll_buffers: Sized {}
 extension vsw_request_info: Sized {}
+extension vsw_prefix_info: Sized {}
 extension vsw_stats: Sized {
   static var firstSize: Int { MemoryLayout<Self>.offset(of: \.preemptions) ?? 0 }
 }
@@ -161,12 +162,13 @@ extension SamplingParams {
 
 extension vsw_submit_params {
   /// - Throws: `unsupported`, naming the first reserved field that is in use.
-  func prompt() throws -> Runtime.Prompt {
+  func prompt(for model: LoadedModel) throws -> Runtime.Prompt {
     try refuse(unless: adapter_id == 0, "adapter_id")
-    try refuse(unless: prefix == nil, "prefix")
     try refuse(unless: grammar == nil, "grammar")
     try refuse(unless: embedding_count == 0 && embeddings == nil, "embeddings")
-    var prompt = Runtime.Prompt(tokens: try array(tokens, count: token_count, "tokens"))
+    let beginning = try prefix.map { try Handles.prefixes.object($0).tokens(for: model) } ?? []
+    var prompt = Runtime.Prompt(
+      tokens: beginning + (try array(tokens, count: token_count, "tokens")))
     if let sampling {
       try vsw_sampling_params.check(sampling)
       prompt.sampling = try SamplingParams(sampling.pointee)

@@ -45,6 +45,19 @@ struct LoadedModel: Sendable {
   let id: ModelID
 }
 
+struct KeptPrefix: Sendable {
+  let runtime: Runtime
+  let pinned: PinnedPrefix
+
+  /// - Throws: `invalidArgument` if it is another model's.
+  func tokens(for model: LoadedModel) throws -> [Int32] {
+    guard model.runtime === runtime, model.id == pinned.model else {
+      throw EngineError(.invalidArgument, "the prefix belongs to another model")
+    }
+    return pinned.tokens
+  }
+}
+
 /// A checkpoint, and the JSON texts that callers were given pointers into.
 final class OpenFile: Sendable {
   let checkpoint: any Checkpoint
@@ -82,4 +95,5 @@ enum Handles {
   static let files = HandleTable<OpenFile>("model file")
   static let runtimes = HandleTable<Runtime>("runtime")
   static let models = HandleTable<LoadedModel>("model")
+  static let prefixes = HandleTable<KeptPrefix>("prefix")
 }

@@ -35,7 +35,7 @@ public func submit(
     let prompts = try (0..<count).map { index in
       let params = (first + index * stride).assumingMemoryBound(to: vsw_submit_params.self)
       try vsw_submit_params.check(params)
-      return try params.pointee.prompt()
+      return try params.pointee.prompt(for: model)
     }
     for (index, name) in try model.runtime.submit(prompts, to: model.id).enumerated() {
       requests[index] = name

@@ -66,6 +66,8 @@ public final class Scheduler {
   var waiting: [Sequence] = []
   var running: [Sequence] = []
   var counted = Counts()
+  var pins: [PinID: [Int32]] = [:]
+  var lastPin: PinID = 0
   private var arrivals: UInt64 = 0
   private var steps: UInt64 = 0
 
@@ -100,12 +102,14 @@ public final class Scheduler {
     return !ended.isEmpty
   }
 
-  /// Ends every request, as after a failure of the backend, and forgets what the blocks hold.
+  /// Ends every request, as after a failure of the backend, and forgets what the blocks hold, pinned
+  /// or not.
   /// - Returns: those that were not yet finished.
   public func cancelAll() -> Set<RequestID> {
     let ended = waiting + running
     for sequence in ended { end(sequence) }
     cache.reset()
+    pins = [:]
     return Set(ended.map(\.id.request))
   }
 

@@ -74,11 +74,8 @@ final class EngineLoop {
       }
     case .cancel(let request):
       for runner in runners { runner.cancel(request) }
-    case .logits(let id, let request, let reply):
-      reply.fulfill {
-        guard let runner = runner(id) else { throw Self.closed }
-        try runner.logits(request)
-      }
+    case .visit(let id, let body):
+      body(runner(id))
     }
   }
 

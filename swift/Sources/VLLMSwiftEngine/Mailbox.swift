@@ -10,7 +10,8 @@ enum Command: Sendable {
   case unload(ModelID, Reply<Void>)
   case submit(ModelID, [Submission])
   case cancel(RequestID)
-  case logits(ModelID, LogitsRequest, Reply<Void>)
+  /// Something to do with a model between two steps; nil if it is closed.
+  case visit(ModelID, @Sendable (ModelRunner?) -> Void)
 }
 
 /// A request, and when it has to have ended.

@@ -9,9 +9,9 @@ final class ModelRunner {
 
   let id: ModelID
   let model: Model
-  private let stream: MLXStream
+  let stream: MLXStream
   private let requests: RequestTable
-  private let scheduler: Scheduler
+  let scheduler: Scheduler
   private var deadlines = Deadlines()
   private var inFlight: (step: Scheduler.Step, result: MLXArray)?
   private var counters = Counters()
@@ -34,6 +34,10 @@ final class ModelRunner {
 
   func submit(_ new: [Submission]) {
     for one in new {
+      guard scheduler.fits(one.request) else {
+        requests.end(one.request.id, .error, error: Self.pinnedFull)
+        continue
+      }
       scheduler.submit(one.request)
       if let deadline = one.deadline { deadlines.add(one.request.id, deadline) }
     }

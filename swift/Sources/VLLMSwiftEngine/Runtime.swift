@@ -98,10 +98,29 @@ extension Runtime {
         "room for \(destination.count) logits was given, and \(tokens.count) tokens have "
           + "\(tokens.count * limits.vocabularySize)")
     }
-    let reply = Reply<Void>()
     let request = LogitsRequest(tokens: tokens, destination: destination)
-    try mailbox.post(.logits(model, request, reply))
-    try reply.wait()
+    try visit(model) { try $0.logits(request) }
+  }
+
+  /// Does something with a model on the engine's thread, between two steps, and waits.
+  func visit<Result: Sendable>(
+    _ model: ModelID, _ body: @escaping @Sendable (ModelRunner) throws -> Result
+  ) throws -> Result {
+    let reply = Reply<Result>()
+    let visit: @Sendable (ModelRunner?) -> Void = { runner in
+      reply.fulfill {
+        guard let runner else { throw EngineError(.closed, "the model was closed") }
+        return try body(runner)
+      }
+    }
+    try post(to: model, visit)
+    return try reply.wait()
+  }
+
+  /// The same without waiting; with nil if the model is closed.
+  func post(to model: ModelID, _ visit: @escaping @Sendable (ModelRunner?) -> Void) throws {
+    try checkProcess()
+    try mailbox.post(.visit(model, visit))
   }
 }
 

@@ -24,6 +24,12 @@ public protocol Executor: AnyObject {
   func issue(_ layout: BatchLayout, samples: [Scheduler.Sample], after previous: MLXArray?) throws
     -> MLXArray
 
+  /// A block's keys and values, `bytesPerBlock` bytes, in a form of this executor's own. No step may
+  /// be in flight.
+  /// - Throws: `unsupported`
+  func contents(ofBlock block: Int32) throws -> [UInt8]
+  func setContents(ofBlock block: Int32, to bytes: ArraySlice<UInt8>) throws
+
   /// Gives back the memory that only steps use. Called when there is nothing left to run.
   func rest()
 

@@ -83,6 +83,11 @@ void ck_kv_free(ck_kv* kv);
 /* Bytes that `blocks` blocks of all layers take. */
 size_t ck_kv_bytes(int layers, int kv_heads, int head_dim, int blocks);
 
+/* A block's contents, ck_kv_bytes of one block: for the same shape and kernels in any process. No
+ * step that writes the block may be queued or running. */
+int ck_kv_read(const ck_kv* kv, int block, void* to, cmlx_error* error);
+int ck_kv_write(ck_kv* kv, int block, const void* from, cmlx_error* error);
+
 /* ---------------------------------------------------------------- a plan ---------------------- */
 
 typedef enum ck_activation { CK_SILU } ck_activation;

@@ -63,9 +63,10 @@ KvCache::KvCache(int layers, int kv_heads, int head_dim, int blocks)
 #endif
 }
 
+void KvCache::require(int block) const { check("block", block, 0, blocks_ - 1); }
+
 void KvCache::copy_block(int from, int to) {
-  if (from != to)
-    std::memcpy(record(to, 0, 0), record(from, 0, 0), record_bytes_ * layers_ * kv_heads_);
+  if (from != to) std::memcpy(record(to, 0, 0), record(from, 0, 0), block_bytes());
 }
 
 KvCache::~KvCache() { munmap(mapping_, mapped_); }
@@ -78,6 +79,20 @@ int ck_kv_create(int layers, int kv_heads, int head_dim, int blocks, ck_kv** out
                  cmlx_error* error) {
   return cmlx::guarded(error, [&] {
     *out = new ck_kv{std::make_shared<ck::KvCache>(layers, kv_heads, head_dim, blocks)};
+  });
+}
+
+int ck_kv_read(const ck_kv* kv, int block, void* to, cmlx_error* error) {
+  return cmlx::guarded(error, [&] {
+    kv->cache->require(block);
+    std::memcpy(to, kv->cache->record(block, 0, 0), kv->cache->block_bytes());
+  });
+}
+
+int ck_kv_write(ck_kv* kv, int block, const void* from, cmlx_error* error) {
+  return cmlx::guarded(error, [&] {
+    kv->cache->require(block);
+    std::memcpy(kv->cache->record(block, 0, 0), from, kv->cache->block_bytes());
   });
 }
 

@@ -64,6 +64,9 @@ class KvCache {
            kv_head * record_bytes_;
   }
 
+  size_t block_bytes() const { return record_bytes_ * layers_ * kv_heads_; }
+  /// Throws std::invalid_argument unless there is such a block.
+  void require(int block) const;
   /// Makes a block's keys and values, of all layers and heads, like another one's.
   void copy_block(int from, int to);
 

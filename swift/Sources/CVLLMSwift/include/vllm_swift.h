@@ -127,8 +127,9 @@ VSW_API void vsw_runtime_destroy(vsw_runtime* runtime);
 
 typedef struct vsw_model vsw_model;
 
-/* Handles of features whose calls come with later versions. */
+/* A computed beginning of prompts, kept in a model's KV cache; see below. */
 typedef struct vsw_prefix vsw_prefix;
+/* Of a feature whose calls come with a later version. */
 typedef struct vsw_grammar vsw_grammar;
 
 enum { VSW_DEVICE_AUTO = 0, VSW_DEVICE_CPU = 1, VSW_DEVICE_GPU = 2 };
@@ -237,7 +238,7 @@ typedef struct vsw_submit_params {
   const vsw_sampling_params* sampling; /* NULL: defaults */
   uint64_t timeout_us;  /* from here to its end, else it fails with VSW_ERROR_TIMED_OUT; 0: none */
   uint64_t adapter_id;  /* reserved: 0, none */
-  vsw_prefix* prefix;   /* reserved: NULL */
+  vsw_prefix* prefix;                   /* its tokens come before `tokens`; NULL: none */
   vsw_grammar* grammar; /* reserved: NULL */
   const vsw_embedding_rows* embeddings; /* reserved: NULL */
   size_t embedding_count;               /* reserved: 0 */
@@ -320,6 +321,38 @@ VSW_API vsw_status vsw_request_get_info(vsw_runtime* runtime, vsw_request reques
 
 /* Forgets a request, cancelling it first if it runs; no event of it is delivered any more. */
 VSW_API void vsw_release(vsw_runtime* runtime, vsw_request request);
+
+/* ---------------------------------------------------------------- prefixes -------------------- */
+
+/* Requests that begin alike share what was computed as long as there is room for it. A prefix keeps
+ * it until it is destroyed, or its model is, or a step of the model fails. */
+
+typedef struct vsw_prefix_info {
+  uint32_t struct_size;
+  uint32_t token_count; /* whole blocks of kv_block_tokens */
+  uint64_t bytes;       /* of its contents */
+} vsw_prefix_info;
+
+/* Keeps the longest beginning of `tokens` that the model has computed, possibly none of it: run a
+ * request over them first. Blocks until the step in flight is issued. VSW_ERROR_REQUEST_TOO_LARGE
+ * where that leaves too little KV cache for the requests that wait and run. */
+VSW_API vsw_status vsw_prefix_pin(vsw_model* model, const int32_t* tokens, size_t token_count,
+                                  vsw_prefix** prefix, vsw_error* error);
+
+VSW_API vsw_status vsw_prefix_get_info(vsw_prefix* prefix, vsw_prefix_info* info,
+                                       vsw_error* error);
+
+/* Copies the contents out. They mean something to the same weights with the same kernels alone, and
+ * hold nothing that says so: whoever stores them has to store that, and a checksum, with them. */
+VSW_API vsw_status vsw_prefix_read(vsw_prefix* prefix, void* contents, size_t capacity,
+                                   vsw_error* error);
+
+/* Keeps a prefix of whole blocks of tokens with contents that vsw_prefix_read gave. */
+VSW_API vsw_status vsw_prefix_load(vsw_model* model, const int32_t* tokens, size_t token_count,
+                                   const void* contents, size_t size, vsw_prefix** prefix,
+                                   vsw_error* error);
+
+VSW_API void vsw_prefix_destroy(vsw_prefix* prefix);
 
 /* ---------------------------------------------------------------- embeddings ------------------ */
 

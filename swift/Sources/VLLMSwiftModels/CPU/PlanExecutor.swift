@@ -105,6 +105,24 @@ final class PlanExecutor: Executor {
     }
   }
 
+  func contents(ofBlock block: Int32) throws -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: bytesPerBlock)
+    try bytes.withUnsafeMutableBytes { bytes in
+      try checkMLX { ck_kv_read(cache, block, bytes.baseAddress, $0) }
+    }
+    return bytes
+  }
+
+  func setContents(ofBlock block: Int32, to bytes: ArraySlice<UInt8>) throws {
+    guard bytes.count == bytesPerBlock else {
+      throw EngineError(
+        .invalidArgument, "a block has \(bytesPerBlock) bytes, and \(bytes.count) were given")
+    }
+    try bytes.withUnsafeBytes { bytes in
+      try checkMLX { ck_kv_write(cache, block, bytes.baseAddress, $0) }
+    }
+  }
+
   func rest() {
     if let plan { ck_plan_rest(plan) }
   }

@@ -52,6 +52,12 @@ final class ReferenceExecutor: Executor {
     return tokens
   }
 
+  func contents(ofBlock block: Int32) throws -> [UInt8] { throw Self.noFiles }
+  func setContents(ofBlock block: Int32, to bytes: ArraySlice<UInt8>) throws { throw Self.noFiles }
+
+  private static let noFiles = EngineError(
+    .unsupported, "prefixes cannot be saved or loaded with the kernels 'reference'")
+
   /// Its buffers are MLX's, in a cache that belongs to the whole process.
   func rest() {}
 
