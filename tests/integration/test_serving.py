@@ -10,6 +10,7 @@ import gguf
 import pytest
 
 from tests import tiny_llama
+from tests.integration.budgets import budget
 from vllm_swift_engine import Engine, SamplingParams
 from vllm_swift_engine.errors import InvalidArgumentError, RequestTimeoutError, RequestTooLargeError
 from vllm_swift_engine.outputs import EngineStats
@@ -138,11 +139,8 @@ def test_more_requests_than_run_at_once_wait_and_finish(model: Path) -> None:
 
 
 def test_a_request_that_can_never_fit_is_refused_by_what_would_fit(model: Path) -> None:
-    with Engine(model, device="cpu", share=False) as probe:
-        info = probe.info
-    budget = info.weight_bytes + 2 * (info.kv_bytes // info.kv_blocks)
     with (
-        Engine(model, device="cpu", memory_budget=budget, share=False) as engine,
+        Engine(model, device="cpu", memory_budget=budget(model, 2), share=False) as engine,
         pytest.raises(RequestTooLargeError, match="at most 24"),
     ):
         engine.generate(PROMPT[:40], SamplingParams(max_tokens=80))
