@@ -142,8 +142,9 @@ def test_more_requests_than_run_at_once_wait_and_finish(model: Path) -> None:
 
 def test_a_thousand_requests_at_once_finish_and_leave_nothing(model: Path) -> None:
     with Engine(model, device="cpu", memory_budget=budget(model, 40), share=False) as engine:
-        prompts = [[1 + index % 250, *PROMPT[: 5 + index % 60]] for index in range(1000)]
+        prompts = [[1 + index % 7, *PROMPT[: 5 + index % 60]] for index in range(1000)]
         params = SamplingParams(max_tokens=8, temperature=0)
+        before = engine.stats()
         together = engine.generate(prompts, params)
         for index in range(0, 1000, 97):
             alone = engine.generate(prompts[index], params)
@@ -151,7 +152,7 @@ def test_a_thousand_requests_at_once_finish_and_leave_nothing(model: Path) -> No
         stats = engine.stats()
         assert (stats.running, stats.waiting, stats.kv_blocks_used) == (0, 0, 0)
         assert 0 < stats.kv_blocks_cached <= 40
-        assert 0 < stats.prefix_hit_rate < 1
+        assert stats.prefix_hits > before.prefix_hits
 
 
 def test_a_request_that_can_never_fit_is_refused_by_what_would_fit(model: Path) -> None:
