@@ -11,6 +11,7 @@ import gguf
 import pytest
 
 from tests import tiny_llama
+from tests.integration.budgets import budget
 from vllm_swift_engine import Engine, RequestOutput, SamplingParams, TokenStream
 
 SCHEDULES = 50
@@ -34,13 +35,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kind = gguf.GGMLQuantizationType.Q4_0
     tiny_llama.write_gguf(path, tiny_llama.random_weights(), kind)
     return path
-
-
-def budget(model: Path, blocks: int) -> int:
-    """The ``memory_budget`` that leaves so many blocks of KV cache."""
-    with Engine(model, device="cpu", share=False) as engine:
-        info = engine.info
-        return info.weight_bytes + info.kv_bytes // info.kv_blocks * blocks
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +121,11 @@ def test_every_request_gets_what_it_gets_alone(
         device="cpu",
         max_num_seqs=sequences,
         max_num_batched_tokens=rows,
-        memory_budget=budget(model, blocks),
+        memory_budget=budget(model, blocks, rows),
         share=False,
     )
     with engine:
+        assert engine.info.kv_blocks == blocks
         before = engine.stats()
         for seed in range(SCHEDULES):
             rng = random.Random(f"{sequences} {seed}")

@@ -10,6 +10,7 @@ import gguf
 import pytest
 
 from tests import tiny_llama
+from tests.integration.budgets import budget
 from vllm_swift_engine import Engine, SamplingParams
 from vllm_swift_engine.errors import InvalidArgumentError, RequestTimeoutError, RequestTooLargeError
 from vllm_swift_engine.outputs import EngineStats
@@ -114,17 +115,19 @@ async def test_a_timeout_of_an_asyncio_stream(engine: Engine) -> None:
 
 def test_the_better_priority_runs_first(model: Path) -> None:
     with Engine(model, device="cpu", max_num_seqs=1, share=False) as engine:
-        long = SamplingParams(max_tokens=100, temperature=0)
-        first = engine.stream(PROMPT[:10], long)
-        next(first)
-        later = engine.stream(PROMPT[10:20], long, priority=1)
-        sooner = engine.stream(PROMPT[20:30], long, priority=-1)
+        # Its outputs run one after another, for seconds; it is closed long before its end.
+        busy = engine.stream(PROMPT[:10], SamplingParams(max_tokens=100, n=1024), priority=-9)
+        next(busy)
+        short = SamplingParams(max_tokens=20, temperature=0)
+        later = engine.stream(PROMPT[10:20], short, priority=1)
+        sooner = engine.stream(PROMPT[20:30], short, priority=-1)
+        busy.close()
         queued = []
-        for stream in (first, later, sooner):
+        for stream in (later, sooner):
             timings = [*stream][-1].timings
             assert timings is not None
             queued.append(timings.queue_s)
-        assert queued[2] < queued[1]
+        assert queued[1] < queued[0]
 
 
 def test_more_requests_than_run_at_once_wait_and_finish(model: Path) -> None:
@@ -137,12 +140,24 @@ def test_more_requests_than_run_at_once_wait_and_finish(model: Path) -> None:
         assert engine.stats().kv_blocks_used == 0
 
 
+def test_a_thousand_requests_at_once_finish_and_leave_nothing(model: Path) -> None:
+    with Engine(model, device="cpu", memory_budget=budget(model, 40), share=False) as engine:
+        prompts = [[1 + index % 7, *PROMPT[: 5 + index % 60]] for index in range(1000)]
+        params = SamplingParams(max_tokens=8, temperature=0)
+        before = engine.stats()
+        together = engine.generate(prompts, params)
+        for index in range(0, 1000, 97):
+            alone = engine.generate(prompts[index], params)
+            assert together[index].outputs[0].token_ids == alone.outputs[0].token_ids
+        stats = engine.stats()
+        assert (stats.running, stats.waiting, stats.kv_blocks_used) == (0, 0, 0)
+        assert 0 < stats.kv_blocks_cached <= 40
+        assert stats.prefix_hits > before.prefix_hits
+
+
 def test_a_request_that_can_never_fit_is_refused_by_what_would_fit(model: Path) -> None:
-    with Engine(model, device="cpu", share=False) as probe:
-        info = probe.info
-    budget = info.weight_bytes + 2 * (info.kv_bytes // info.kv_blocks)
     with (
-        Engine(model, device="cpu", memory_budget=budget, share=False) as engine,
+        Engine(model, device="cpu", memory_budget=budget(model, 2), share=False) as engine,
         pytest.raises(RequestTooLargeError, match="at most 24"),
     ):
         engine.generate(PROMPT[:40], SamplingParams(max_tokens=80))

@@ -32,7 +32,7 @@ extension Scheduler {
   }
 
   private func admit(_ sequence: Sequence, in step: inout Step) -> Answer {
-    // A preempted one whose last token is still being drawn: it is not known what to compute.
+    // A preempted one that may end with the token that is still being drawn.
     guard !sequence.awaitsToken else { return .passedOver }
     if let leader = sequence.leader {
       if leader.isAtWork { return .passedOver }

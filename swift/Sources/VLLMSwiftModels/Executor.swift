@@ -6,6 +6,7 @@ import VLLMSwiftCore
 public protocol Executor: AnyObject {
   /// As held in memory.
   var weightBytes: Int { get }
+  /// What a step takes beside them; 0 before there is a cache.
   var workspaceBytes: Int { get }
   /// KV cache of `kvBlockTokens` tokens, all layers.
   var bytesPerBlock: Int { get }

@@ -36,7 +36,8 @@ struct MemoryBudget {
     guard blocks >= 1 else {
       throw tooSmall(
         needed: used + executor.bytesPerBlock,
-        what: "the weights and a KV cache of \(kvBlockTokens) tokens take", in: bytes)
+        what: "the weights, the workspace and a KV cache of \(kvBlockTokens) tokens take",
+        in: bytes)
     }
     return min(blocks, 64 * sequence)
   }

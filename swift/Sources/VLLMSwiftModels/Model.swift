@@ -77,8 +77,11 @@ public struct Model {
       executor = try PlanExecutor(
         config, checkpoint, isa: kernels.isa, maxRows: maxRows, on: stream)
     }
+    // The workspace is known once there is a cache to plan with; blocks too many are address space
+    // that is never touched.
+    let most = try budget.cacheBlocks(for: executor, maxModelLength: length)
+    try executor.allocateCache(blocks: most)
     cacheBlocks = try budget.cacheBlocks(for: executor, maxModelLength: length)
-    try executor.allocateCache(blocks: cacheBlocks)
     executor.rest()
     ck_trim_memory()
     hiddenSize = config.hiddenSize

@@ -159,6 +159,18 @@ def test_a_bad_argument_of_a_call_names_itself_and_opens_nothing(
     assert engines == []
 
 
+def test_outputs_that_would_be_mixed_are_not_streamed(
+    model: Model, engines: list[FakeEngine]
+) -> None:
+    chat = model(model="a/model")
+    with pytest.raises(UnsupportedError, match="n=2"):
+        list(chat.stream("Hi", n=2))
+    assert engines == []
+    chat.invoke("Hi", n=2)
+    ((_, params),) = engines[0].requests
+    assert params.n == 2
+
+
 async def test_a_bad_argument_of_an_async_call_names_itself(
     model: Model, engines: list[FakeEngine]
 ) -> None:

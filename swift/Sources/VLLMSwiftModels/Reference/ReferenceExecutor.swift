@@ -62,7 +62,8 @@ final class ReferenceExecutor: Executor {
   func rest() {}
 
   func logits(_ layout: BatchLayout, after previous: MLXArray?) throws -> MLXArray {
-    try cache.reserve(blocks: Int(layout.sequences.flatMap(\.blocks).max() ?? 0) + 1)
+    let blocks = layout.sequences.flatMap(\.blocks) + layout.copies.flatMap { [$0.from, $0.to] }
+    try cache.reserve(blocks: Int(blocks.max() ?? 0) + 1)
     try cache.copy(layout.copies)
     let codes = layout.tokenCodes
     let tokens = try stream.withHandle { stream in

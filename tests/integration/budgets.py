@@ -1,0 +1,26 @@
+"""Engines with little KV cache."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from vllm_swift_engine import Engine
+from vllm_swift_engine.errors import MemoryBudgetError
+
+
+def budget(model: Path, blocks: int, rows: int = 256) -> int:
+    """The ``memory_budget`` that leaves so many blocks of KV cache."""
+    least = 1
+    while True:
+        try:
+            engine = Engine(
+                model, device="cpu", memory_budget=least, max_num_batched_tokens=rows, share=False
+            )
+        except MemoryBudgetError as error:
+            # It says what it takes.
+            least = max(map(int, re.findall(r"\d+", str(error))))
+            continue
+        with engine:
+            assert engine.info.kv_blocks == 1
+            return least + engine.info.kv_bytes * (blocks - 1)
