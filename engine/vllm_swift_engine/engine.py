@@ -19,7 +19,7 @@ from .errors import (
     InvalidTokenError,
     PromptTooLongError,
 )
-from .generation import Generation, arun, run
+from .generation import Generation, arun, ends_by_itself, run
 from .models.resolve import resolve_model
 from .models.shared import lease_model
 from .outputs import EngineStats, ModelInfo, RequestOutput
@@ -114,7 +114,8 @@ class Engine:
             EngineClosedError: the engine is closed, or was while the request ran.
         """
         prompts, many = self._prompts(prompt, sampling_params)
-        outputs = run(Generation(self._session, prompts, ThreadChannel()))
+        channel = ThreadChannel(whole=ends_by_itself(prompts))
+        outputs = run(Generation(self._session, prompts, channel))
         return outputs if many else outputs[0]
 
     def stream(self, prompt: PromptLike, sampling_params: Params = None) -> TokenStream:
@@ -140,7 +141,8 @@ class Engine:
     ) -> RequestOutput | list[RequestOutput]:
         """:meth:`generate` for asyncio, without threads. Cancelling the task cancels them."""
         prompts, many = self._prompts(prompt, sampling_params)
-        outputs = await arun(Generation(self._session, prompts, TaskChannel()))
+        channel = TaskChannel(whole=ends_by_itself(prompts))
+        outputs = await arun(Generation(self._session, prompts, channel))
         return outputs if many else outputs[0]
 
     def astream(self, prompt: PromptLike, sampling_params: Params = None) -> AsyncTokenStream:

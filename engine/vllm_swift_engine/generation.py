@@ -159,6 +159,11 @@ class Generation(Generic[ChannelT]):
         self.close()
 
 
+def ends_by_itself(prompts: Sequence[Prompt]) -> bool:
+    """Whether the engine ends each request: nobody has to look at its text for stop strings."""
+    return not any(prompt.sampling.stop_strings for prompt in prompts)
+
+
 def run(generation: Generation[ThreadChannel]) -> list[RequestOutput]:
     """Waits for all results; an exception on the way, KeyboardInterrupt too, cancels them."""
     try:

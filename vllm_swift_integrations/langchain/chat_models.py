@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForLLMRun,
+    CallbackManagerForLLMRun,
+    Callbacks,
+)
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import get_config_list
 
+from vllm_swift_integrations.langchain import batching
 from vllm_swift_integrations.langchain.engine_model import STRICT, EngineModel
 from vllm_swift_integrations.langchain.messages import to_chat
 from vllm_swift_integrations.langchain.outputs import chat_chunk, chat_result
@@ -57,6 +65,38 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
         if not messages:
             return 0
         return len(self._open().apply_chat_template(to_chat(messages), add_generation_prompt=False))
+
+    def batch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[AIMessage]:
+        """Answers all inputs as one batch of the engine, or `max_concurrency` of them at a time.
+
+        With `return_exceptions`, an input that fails has its exception in the answer's place.
+        """
+        if len(inputs) < 2:
+            return super().batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
+        configs = get_config_list(config, len(inputs))
+        ainvoke = partial(self.ainvoke, **kwargs)
+        answers = batching.gather(ainvoke, inputs, configs, return_exceptions=return_exceptions)
+        # With return_exceptions there may be others among them, which LangChain's type leaves out.
+        return cast("list[AIMessage]", batching.run(answers))
+
+    def generate(
+        self,
+        messages: list[list[BaseMessage]],
+        stop: list[str] | None = None,
+        callbacks: Callbacks = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        """Answers several conversations as one batch of the engine."""
+        if len(messages) < 2:
+            return super().generate(messages, stop, callbacks, **kwargs)
+        return batching.run(self.agenerate(messages, stop, callbacks, **kwargs))
 
     def _generate(
         self,

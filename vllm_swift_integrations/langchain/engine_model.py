@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from langchain_core.language_models.base import BaseLanguageModel, LangSmithParams
+from langchain_core.runnables import RunnableConfig
 from pydantic import (
     AliasChoices,
     BeforeValidator,
@@ -19,6 +20,7 @@ from pydantic import (
 )
 
 from vllm_swift_integrations.engine_slot import EngineSlot
+from vllm_swift_integrations.langchain import batching
 from vllm_swift_integrations.langchain.outputs import PROVIDER
 
 if TYPE_CHECKING:
@@ -121,6 +123,22 @@ class EngineModel(BaseLanguageModel[Any]):
         if self.custom_get_token_ids is not None:
             return self.custom_get_token_ids(text)
         return self._open().tokenize(text, add_special_tokens=False)
+
+    def batch_as_completed(
+        self,
+        inputs: Sequence[Any],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> Iterator[tuple[int, Any]]:
+        """Answers all inputs as one batch, and yields each one's index and answer as it ends.
+
+        Closing the iterator cancels the requests that still run.
+        """
+        answer: Any = self.abatch_as_completed  # its overloads want a literal
+        answers = answer(inputs, config, return_exceptions=return_exceptions, **kwargs)
+        return batching.as_completed(answers)
 
     def close(self) -> None:
         """Frees the engine; requests in flight end as cancelled. A later call opens it again."""

@@ -11,7 +11,11 @@ from .stop import StopScanner
 
 
 class Completion:
-    """Tokens in, visible text out: detokenizes, and ends at a stop string."""
+    """Tokens in, visible text out: detokenizes, and ends at a stop string.
+
+    Only a stop string needs each token's text as the token comes. Without one, text is made when
+    somebody looks: at every step of a stream, and once at the end of a result.
+    """
 
     def __init__(self, index: int, token_bytes: TokenBytes, stop_strings: Sequence[str]) -> None:
         self.index = index
@@ -19,39 +23,55 @@ class Completion:
         self.stop_reason: int | str | None = None
         self.token_ids: list[int] = []
         self._detokenizer = Detokenizer(token_bytes)
-        self._scanner = StopScanner(stop_strings)
+        self._decoded_tokens = 0
+        self._scanner = StopScanner(stop_strings) if stop_strings else None
         self._texts: list[str] = []
         self._taken_texts = 0
         self._taken_tokens = 0
 
     def push(self, tokens: Sequence[int]) -> None:
         """Adds tokens, up to the one that completes a stop string."""
+        if self._scanner is None:
+            if self.finish_reason is None:
+                self.token_ids.extend(tokens)
+            return
         for token in tokens:
             if self.finish_reason is not None:
                 return
             self.token_ids.append(token)
-            self._add(self._detokenizer.push(token))
+            self._scan(self._scanner, self._detokenizer.push(token))
 
     def finish(self, reason: FinishReason, stop_reason: int | None = None) -> None:
         """Ends the sequence, unless a stop string has ended it already."""
-        if self.finish_reason is None:
-            self._add(self._detokenizer.flush())
-        if self.finish_reason is None:
+        if self._scanner is not None and self.finish_reason is None:
+            self._scan(self._scanner, self._detokenizer.flush())
             self._texts.append(self._scanner.flush())
+        if self.finish_reason is None:
             self.finish_reason, self.stop_reason = reason, stop_reason
 
-    def _add(self, text: str) -> None:
+    def _scan(self, scanner: StopScanner, text: str) -> None:
         if not text:
             return
-        self._texts.append(self._scanner.push(text))
-        if self._scanner.matched is not None:
-            self.finish_reason, self.stop_reason = "stop", self._scanner.matched
+        self._texts.append(scanner.push(text))
+        if scanner.matched is not None:
+            self.finish_reason, self.stop_reason = "stop", scanner.matched
+
+    def _decode(self) -> None:
+        """Makes text of the tokens that came since the last look."""
+        if self._scanner is not None:
+            return
+        text = self._detokenizer.push(*self.token_ids[self._decoded_tokens :])
+        self._decoded_tokens = len(self.token_ids)
+        if self.finish_reason is not None:
+            text += self._detokenizer.flush()
+        self._texts.append(text)
 
     def take(self) -> tuple[str, list[int]]:
         """The text that became visible since the last call, with the tokens it came with.
 
         While there is none, tokens wait as well.
         """
+        self._decode()
         text = "".join(self._texts[self._taken_texts :])
         self._taken_texts = len(self._texts)
         if not text and self.finish_reason is None:
@@ -63,6 +83,7 @@ class Completion:
     def output(self) -> CompletionOutput:
         """The finished sequence."""
         assert self.finish_reason is not None
+        self._decode()
         return CompletionOutput(
             self.index,
             "".join(self._texts),
