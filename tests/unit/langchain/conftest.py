@@ -30,10 +30,14 @@ TIMINGS = Timings(
 
 
 class FakeEngine:
-    """Answers every prompt with `reply`, one token a piece."""
+    """Answers every prompt with `reply`, one token a piece.
+
+    No awaited answer comes before `together` requests have been there at once.
+    """
 
     opened: ClassVar[list[FakeEngine]]
     reply: ClassVar[Sequence[str]]
+    together: ClassVar[int] = 1
 
     def __init__(self, model: str, **options: Any) -> None:
         self.model, self.options = model, options
@@ -43,6 +47,7 @@ class FakeEngine:
         self.threads: set[threading.Thread] = set()
         self.started, self.cancelled = threading.Event(), threading.Event()
         self.closed = False
+        self.running = self.most_running = 0
         type(self).opened.append(self)
 
     def close(self) -> None:
@@ -65,11 +70,18 @@ class FakeEngine:
 
     async def agenerate(self, prompt: Any, params: SamplingParams) -> Any:
         self.started.set()
+        self.running += 1
+        self.most_running = max(self.running, self.most_running)
         try:
             await asyncio.sleep(0)
+            async with asyncio.timeout(20):
+                while self.most_running < self.together:
+                    await asyncio.sleep(0)
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
+        finally:
+            self.running -= 1
         return self.generate(prompt, params)
 
     def stream(self, prompt: Any, params: SamplingParams) -> FakeStream:
