@@ -19,12 +19,13 @@ NATIVE_SOURCES := $(shell find swift/Package.swift swift/Sources scripts -type f
 CXX_FILES = $(shell git ls-files --cached --others --exclude-standard \
 	'swift/*.h' 'swift/*.hpp' 'swift/*.c' 'swift/*.cpp' 'swift/*.metal' 'swift/*.cu')
 
-.PHONY: help demo test check sanitize cross bench format clean
+.PHONY: help demo test check soak sanitize cross bench format clean
 
 help:
 	@echo 'make demo      ask a real model two questions in a LangChain chain'
 	@echo 'make test      every test, in Python and in Swift'
 	@echo 'make check     lint, formatting and types'
+	@echo 'make soak      an engine in rough hands for MINUTES=30; SEED= to do a run again'
 	@echo 'make sanitize  the C++ op tests under the sanitizers named in SANITIZERS'
 	@echo 'make cross     the C++ targets on aarch64 Linux, under qemu, and linked for macOS'
 	@echo 'make bench     the table of measurements'
@@ -45,6 +46,10 @@ check: $(STAMPS)/dev | $(STAMPS)/native
 	$(BIN)/mypy
 	swift format lint --strict --recursive swift/Package.swift swift/Sources swift/Tests
 	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
+
+soak: MINUTES ?= 30
+soak: $(STAMPS)/dev $(STAMPS)/model | $(STAMPS)/native
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 # ROUNDS: random cases a test, here and of `cross`; docs/cross.md.
 sanitize: ROUNDS ?= 10
