@@ -28,7 +28,7 @@ help:
 	@echo 'make soak      an engine in rough hands for MINUTES=30; SEED= to do a run again'
 	@echo 'make sanitize  the C++ op tests under the sanitizers named in SANITIZERS'
 	@echo 'make cross     the C++ targets on aarch64 Linux, under qemu, and linked for macOS'
-	@echo 'make bench     the table of measurements'
+	@echo 'make bench     the tables of measurements; TABLES=serve for one of them'
 	@echo 'make format    format everything'
 	@echo 'make clean     forget the environment and everything built'
 	@echo 'BACKEND=cuda13 runs on an NVIDIA GPU, PYTHON=... picks the Python.'
@@ -64,8 +64,9 @@ cross: $(STAMPS)/dev
 	$(BIN)/python scripts/cross.py linux --rounds $(ROUNDS)
 	$(BIN)/python scripts/cross.py macos
 
+bench: TABLES ?= cpu serve
 bench: $(STAMPS)/bench $(STAMPS)/model | $(STAMPS)/native
-	$(BIN)/python -m benchmarks cpu
+	@for table in $(TABLES); do $(BIN)/python -m benchmarks $$table; done
 
 format: $(STAMPS)/dev
 	$(BIN)/ruff check --fix
