@@ -44,9 +44,7 @@ class _Request:
             Completion(index, session.model.tokenizer.token_bytes, prompt.sampling.stop_strings)
             for index in range(prompt.sampling.n)
         ]
-
-    def done(self) -> bool:
-        return all(completion.finish_reason for completion in self.completions)
+        self.unfinished = len(self.completions)
 
     def usage(self) -> Usage:
         prompt = len(self.prompt.tokens)
@@ -100,9 +98,9 @@ class Generation(Generic[ChannelT]):
         """
         for event in events:
             request = self._requests[event.request]
-            if request.done():
-                continue
             completion = request.completions[event.sequence]
+            if completion.finish_reason is not None:
+                continue
             completion.push(event.tokens)
             if event.finish != FINISH_NONE:
                 # vLLM's rule: a stop token is the reason if the caller asked for it, an end token
@@ -110,9 +108,11 @@ class Generation(Generic[ChannelT]):
                 asked = request.prompt.sampling.stop_token_ids or ()
                 stop = event.stop_token if event.stop_token in asked else None
                 completion.finish(_REASONS.get(event.finish, "cancelled"), stop)
-            if request.done():
-                request.info = self._session.finish(event.request)
-                self._running -= 1
+            if completion.finish_reason is not None:
+                request.unfinished -= 1
+                if not request.unfinished:
+                    request.info = self._session.finish(event.request)
+                    self._running -= 1
 
     def outputs(self) -> list[RequestOutput]:
         """The results, in the order of the prompts. All requests must have ended."""

@@ -71,6 +71,8 @@ class Completion:
 
         While there is none, tokens wait as well.
         """
+        if self._taken_tokens == len(self.token_ids) and self.finish_reason is None:
+            return "", []
         self._decode()
         text = "".join(self._texts[self._taken_texts :])
         self._taken_texts = len(self._texts)
