@@ -6,6 +6,7 @@ that whatever else the machine does hits all of them; a row shows each engine's 
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import time
@@ -18,6 +19,9 @@ from benchmarks import machine
 from benchmarks.child import Child
 from benchmarks.engines import KINDS, EngineKind, Unavailable
 from benchmarks.report import Row
+
+# No prompt of a table begins as another one does, or an engine could reuse its work.
+_seeds = itertools.count()
 
 PATIENCE_S = 20.0  # an engine that has spent this much on a case gets no further round
 
@@ -59,7 +63,7 @@ def run_case(case: Case, children: dict[str, Child], rounds: int, notes: list[st
     with ExitStack() as stack:
         if case.busy:
             stack.enter_context(_busy_process())
-        for seed in range(1 if case.once else rounds):
+        for seed in itertools.islice(_seeds, 1 if case.once else rounds):
             for kind in [kind for kind in samples if spent[kind] < PATIENCE_S]:
                 start = time.perf_counter()
                 try:
