@@ -99,8 +99,7 @@ class Generation(Generic[ChannelT]):
         for event in events:
             request = self._requests[event.request]
             completion = request.completions[event.sequence]
-            if completion.finish_reason is not None:
-                continue
+            ended = completion.finish_reason
             completion.push(event.tokens)
             if event.finish != FINISH_NONE:
                 # vLLM's rule: a stop token is the reason if the caller asked for it, an end token
@@ -108,7 +107,7 @@ class Generation(Generic[ChannelT]):
                 asked = request.prompt.sampling.stop_token_ids or ()
                 stop = event.stop_token if event.stop_token in asked else None
                 completion.finish(_REASONS.get(event.finish, "cancelled"), stop)
-            if completion.finish_reason is not None:
+            if ended is None and completion.finish_reason is not None:
                 request.unfinished -= 1
                 if not request.unfinished:
                     request.info = self._session.finish(event.request)
