@@ -45,6 +45,8 @@ class _Request:
             for index in range(prompt.sampling.n)
         ]
         self.unfinished = len(self.completions)
+        #: Those whose last chunk is not taken yet.
+        self.open = [*self.completions]
 
     def usage(self) -> Usage:
         prompt = len(self.prompt.tokens)
@@ -131,21 +133,28 @@ class Generation(Generic[ChannelT]):
         self._session.runtime.require_usable()
 
     def take(self) -> StreamChunk | None:
-        """What is new of a single request since the last call; None while there is nothing."""
+        """What is new of one sequence of a single request; None while there is nothing.
+
+        The last chunk of all has the usage and the timings.
+        """
         (request,) = self._requests.values()
-        completion = request.completions[0]
-        text, tokens = completion.take()
-        if completion.finish_reason is None:
-            return StreamChunk(completion.index, text, tokens) if text else None
-        return StreamChunk(
-            completion.index,
-            text,
-            tokens,
-            completion.finish_reason,
-            completion.stop_reason,
-            request.usage(),
-            request.timings(),
-        )
+        for completion in request.open:
+            text, tokens = completion.take()
+            if completion.finish_reason is None:
+                if text:
+                    return StreamChunk(completion.index, text, tokens)
+                continue
+            request.open.remove(completion)
+            return StreamChunk(
+                completion.index,
+                text,
+                tokens,
+                completion.finish_reason,
+                completion.stop_reason,
+                None if request.open else request.usage(),
+                None if request.open else request.timings(),
+            )
+        return None
 
     def close(self) -> None:
         """Cancels what still runs, also from another thread. Harmless when done twice."""

@@ -1,21 +1,21 @@
 import VLLMSwiftCore
 
-/// New tokens of a request, its end, or both.
+/// New tokens of a sequence, its end, or both.
 public struct Event: Sendable, Equatable {
-  public let request: RequestID
+  public let sequence: SequenceID
   public internal(set) var tokens: [Int32]
   public internal(set) var finish: FinishReason?
   /// The token that ended it with `stop`, which is not among its tokens.
   public internal(set) var stopToken: Int32?
 }
 
-/// What the engine has to tell, oldest first. Events of one request that nobody has read yet become
+/// What the engine has to tell, oldest first. Events of one sequence that nobody has read yet become
 /// one, so a reader that falls behind costs no more than its tokens.
 final class EventQueue: Sendable {
   fileprivate struct State {
     var events: [Event] = []
-    /// Where a request's unread event is, counted from the first event ever.
-    var unread: [RequestID: Int] = [:]
+    /// Where a sequence's unread event is, counted from the first event ever.
+    var unread: [SequenceID: Int] = [:]
     var taken = 0
     var woken = false
     var closed = false
@@ -25,21 +25,21 @@ final class EventQueue: Sendable {
 
   func push(_ event: Event) {
     state.update { state in
-      if let index = state.unread[event.request] {
+      if let index = state.unread[event.sequence] {
         state.events[index - state.taken].tokens += event.tokens
         state.events[index - state.taken].finish = event.finish
         state.events[index - state.taken].stopToken = event.stopToken
       } else {
-        state.unread[event.request] = state.taken + state.events.count
+        state.unread[event.sequence] = state.taken + state.events.count
         state.events.append(event)
       }
     }
   }
 
-  /// Drops what is unread of a request.
-  func discard(_ request: RequestID) {
+  /// Drops what is unread of a sequence.
+  func discard(_ sequence: SequenceID) {
     state.withLock { state in
-      guard let index = state.unread.removeValue(forKey: request) else { return }
+      guard let index = state.unread.removeValue(forKey: sequence) else { return }
       state.events[index - state.taken].tokens = []
       state.events[index - state.taken].finish = nil
     }
@@ -80,13 +80,13 @@ extension EventQueue.State {
       if event.tokens.count > room {
         if room > 0 {
           let tokens = Array(event.tokens.prefix(room))
-          result.append(Event(request: event.request, tokens: tokens, finish: nil))
+          result.append(Event(sequence: event.sequence, tokens: tokens, finish: nil))
           events[count].tokens.removeFirst(room)
         }
         break
       }
       if !event.tokens.isEmpty || event.finish != nil { result.append(event) }
-      unread[event.request] = nil
+      unread[event.sequence] = nil
       room -= event.tokens.count
       count += 1
     }

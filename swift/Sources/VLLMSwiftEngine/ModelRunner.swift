@@ -4,8 +4,6 @@ import VLLMSwiftModels
 
 /// One model on the engine's thread: its schedule, and the step that is being computed.
 final class ModelRunner {
-  /// Requests that run at once; vLLM's `max_num_seqs`.
-  private static let maxSequences = 256
   /// Rows of a step that wants all its logits: 128 rows of a vocabulary of 128k are 64 MB.
   private static let logitsRows = 128
 
@@ -13,9 +11,10 @@ final class ModelRunner {
   let model: Model
   private let stream: MLXStream
   private let requests: RequestTable
-  private var scheduler: Scheduler
+  private let scheduler: Scheduler
+  private var deadlines = Deadlines()
   private var inFlight: (step: Scheduler.Step, result: MLXArray)?
-  private(set) var counters = Counters()
+  private var counters = Counters()
   /// Called before events go out, so that whoever hears of an end finds it counted.
   private let publish: () -> Void
 
@@ -26,24 +25,42 @@ final class ModelRunner {
     (self.id, self.model, self.stream, self.requests) = (id, model, stream, requests)
     self.publish = publish
     scheduler = Scheduler(
-      maxRows: Model.maxRows, maxSequences: Self.maxSequences, blocks: model.cacheBlocks)
+      Scheduler.Limits(
+        maxRows: model.maxRows, maxSequences: model.maxSequences, blocks: model.cacheBlocks,
+        cost: model.executor.stepCost))
   }
 
   var isIdle: Bool { scheduler.isIdle && inFlight == nil }
 
-  func submit(_ new: [Request]) {
-    for request in new { scheduler.submit(request) }
+  func submit(_ new: [Submission]) {
+    for one in new {
+      scheduler.submit(one.request)
+      if let deadline = one.deadline { deadlines.add(one.request.id, deadline) }
+    }
   }
 
   func cancel(_ request: RequestID) {
+    deadlines.remove(request)
     guard scheduler.cancel(request) else { return }
     publish()
     requests.end(request, .cancelled)
   }
 
+  /// Ends the requests whose time is over.
+  private func expire() {
+    for request in deadlines.takeDue() where scheduler.cancel(request) {
+      publish()
+      requests.end(
+        request, .error,
+        error: EngineError(
+          .timedOut, "the request did not end within its timeout: raise it, or ask for less"))
+    }
+  }
+
   /// Issues the next step, then reads the one before: the device is never without work while tokens
   /// are handed out.
   func advance() {
+    expire()
     do {
       let next = try issue()
       let previous = inFlight
@@ -65,16 +82,20 @@ final class ModelRunner {
 
   func stats() -> Counters {
     var counters = counters
-    counters.running = scheduler.runningCount
-    counters.waiting = scheduler.waitingCount
-    counters.blocks = scheduler.blockCapacity
-    counters.blocksUsed = scheduler.blocksInUse
+    counters.schedule = scheduler.counts
+    return counters
+  }
+
+  /// What stays counted once the model is gone.
+  func past() -> Counters {
+    var counters = stats()
+    counters.schedule = counters.schedule.past
     return counters
   }
 
   private func issue() throws -> (step: Scheduler.Step, result: MLXArray)? {
     guard let step = scheduler.schedule() else { return nil }
-    for sequence in step.members { requests.started(sequence) }
+    for start in step.starts { requests.started(start) }
     let previous = inFlight.flatMap { $0.step.samples.isEmpty ? nil : $0.result }
     let result = try model.executor.issue(step.layout, samples: step.samples, after: previous)
     counters.steps += 1
@@ -93,7 +114,9 @@ final class ModelRunner {
     counters.outputTokens += tokens.count
     let outcomes = scheduler.complete(step, tokens: tokens)
     publish()
-    for outcome in outcomes { requests.deliver(outcome) }
+    for outcome in outcomes where requests.deliver(outcome) {
+      deadlines.remove(outcome.sequence.request)
+    }
   }
 
   private func fail(_ error: any Error) {
@@ -102,14 +125,17 @@ final class ModelRunner {
     try? stream.synchronize()
     let ended = scheduler.cancelAll()
     publish()
-    for request in ended { requests.end(request, .error, error: error) }
+    for request in ended {
+      deadlines.remove(request)
+      requests.end(request, .error, error: error)
+    }
   }
 
   /// The logits of every position of a sequence of its own, beside the requests.
   func logits(_ request: LogitsRequest) throws {
     let count = request.tokens.count
     let vocabulary = model.limits.vocabularySize
-    guard let blocks = scheduler.borrowBlocks(BlockAllocator.blocks(for: count)) else {
+    guard let blocks = scheduler.borrowBlocks(BlockPool.blocks(for: count)) else {
       throw EngineError(
         .requestTooLarge, "\(count) tokens of KV cache are not free beside the running requests")
     }
@@ -133,19 +159,15 @@ final class ModelRunner {
 
 /// What a model has done and is doing.
 public struct Counters: Sendable {
-  public var running = 0
-  public var waiting = 0
   public var promptTokens = 0
   public var outputTokens = 0
   public var steps = 0
-  public var blocks = 0
-  public var blocksUsed = 0
+  public var schedule = Scheduler.Counts()
 
   static func + (a: Counters, b: Counters) -> Counters {
     Counters(
-      running: a.running + b.running, waiting: a.waiting + b.waiting,
       promptTokens: a.promptTokens + b.promptTokens,
       outputTokens: a.outputTokens + b.outputTokens, steps: a.steps + b.steps,
-      blocks: a.blocks + b.blocks, blocksUsed: a.blocksUsed + b.blocksUsed)
+      schedule: a.schedule + b.schedule)
   }
 }

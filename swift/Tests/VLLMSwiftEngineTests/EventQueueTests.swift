@@ -7,7 +7,7 @@ import VLLMSwiftCore
   private let queue = EventQueue()
 
   private func push(_ request: RequestID, _ tokens: [Int32], _ finish: FinishReason? = nil) {
-    queue.push(Event(request: request, tokens: tokens, finish: finish))
+    queue.push(Event(sequence: SequenceID(request: request), tokens: tokens, finish: finish))
   }
 
   private func take(events: Int = 10, tokens: Int = 100) throws -> [Event] {
@@ -20,8 +20,8 @@ import VLLMSwiftCore
     push(1, [11], .stop)
     #expect(
       try take() == [
-        Event(request: 1, tokens: [10, 11], finish: .stop),
-        Event(request: 2, tokens: [20], finish: nil),
+        Event(sequence: SequenceID(request: 1), tokens: [10, 11], finish: .stop),
+        Event(sequence: SequenceID(request: 2), tokens: [20], finish: nil),
       ])
     #expect(try take().isEmpty)
   }
@@ -43,18 +43,18 @@ import VLLMSwiftCore
 
   @Test func aTakeHasNoMoreEventsThanItsRoom() throws {
     for request in 1...5 as ClosedRange<RequestID> { push(request, [Int32(request)]) }
-    #expect(try take(events: 2).map(\.request) == [1, 2])
+    #expect(try take(events: 2).map(\.sequence.request) == [1, 2])
     push(3, [33])
     #expect(try take(events: 2).map(\.tokens) == [[3, 33], [4]])
-    #expect(try take().map(\.request) == [5])
+    #expect(try take().map(\.sequence.request) == [5])
   }
 
   @Test func aDiscardedRequestIsNotHeardOf() throws {
     push(1, [1])
     push(2, [2], .stop)
-    queue.discard(2)
+    queue.discard(SequenceID(request: 2))
     push(3, [3])
-    #expect(try take().map(\.request) == [1, 3])
+    #expect(try take().map(\.sequence.request) == [1, 3])
   }
 
   @Test func aWakeEndsOneWaitAndNoMore() throws {
