@@ -1,8 +1,8 @@
 """`python -m tests.soak`: an engine in rough hands, for as long as one likes.
 
-Threads and asyncio tasks submit, stream, close, drop and cancel requests at random, and open
-engines of their own and close them in the middle of a stream. They do so in rounds, each with a new
-engine; every second one ends by closing the engine while they all use it. It holds:
+Threads and asyncio tasks submit, stream, close, drop, time out and cancel requests at random, and
+open engines of their own and close them in the middle of a stream. They do so in rounds, each with
+a new engine; every second one ends by closing the engine while they all use it. It holds:
 
 - the tokens of each greedy and each seeded request are those that it yields alone, and the tokens
   of a request that was cut short are the first of them;
@@ -27,20 +27,22 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from vllm_swift_engine import Engine, SamplingParams
-from vllm_swift_engine.errors import EngineClosedError
+from vllm_swift_engine.errors import EngineClosedError, RequestTimeoutError
+from vllm_swift_engine.outputs import RequestOutput, StreamChunk
 from vllm_swift_integrations.demo.__main__ import packaged_model
 
 THREADS = 4
 TASKS = 8
 ROUND_S = 8.0
 STUCK_S = 90.0
-MAX_MODEL_LEN = 2048
+MAX_MODEL_LEN = 512  # and a KV cache so small that requests are preempted
 GROWTH_BYTES = 32 << 20  # between two rounds it goes up and down by 20 MB
 
 
@@ -48,8 +50,8 @@ GROWTH_BYTES = 32 << 20  # between two rounds it goes up and down by 20 MB
 class Request:
     prompt: list[int]
     params: SamplingParams
-    #: What it yields alone.
-    tokens: list[int] = field(default_factory=list)
+    #: What each of its outputs is alone.
+    alone: list[list[int]]
 
 
 def catalogue(engine: Engine, dice: random.Random, size: int) -> list[Request]:
@@ -63,9 +65,10 @@ def catalogue(engine: Engine, dice: random.Random, size: int) -> list[Request]:
             max_tokens=dice.choice((1, 2, 8, 16, 40)),
             temperature=0.0 if number % 2 else 1.0,
             seed=number,
+            n=2 if number % 4 == 2 else 1,
             stop=[" the", "\n"] if number % 5 == 4 else None,
         )
-        alone = engine.generate(prompt, params).outputs[0].token_ids
+        alone = [output.token_ids for output in engine.generate(prompt, params).outputs]
         requests.append(Request(prompt, params, alone))
     return requests
 
@@ -87,10 +90,21 @@ class Round:
     closed: bool = False
     failures: list[BaseException] = field(default_factory=list)
 
-    def check(self, request: Request, tokens: list[int], *, whole: bool) -> None:
-        expected = request.tokens if whole else request.tokens[: len(tokens)]
-        if tokens != expected:
-            raise Broken(f"{tokens} came, and alone it is {request.tokens}: {request}")
+    def check_whole(self, request: Request, result: RequestOutput) -> None:
+        self.check(request, [output.token_ids for output in result.outputs], whole=True)
+
+    def check_chunks(
+        self, request: Request, chunks: list[StreamChunk], *, whole: bool = False
+    ) -> None:
+        outputs: list[list[int]] = [[] for _ in request.alone]
+        for chunk in chunks:
+            outputs[chunk.index] += chunk.token_ids
+        self.check(request, outputs, whole=whole)
+
+    def check(self, request: Request, outputs: list[list[int]], *, whole: bool) -> None:
+        for tokens, alone in zip(outputs, request.alone, strict=True):
+            if tokens != (alone if whole else alone[: len(tokens)]):
+                raise Broken(f"{tokens} came, and alone it is {alone}: {request}")
 
 
 class Worker:
@@ -107,6 +121,9 @@ class Worker:
     def request(self) -> Request:
         return self.dice.choice(self.round.requests)
 
+    def priority(self) -> int:
+        return self.dice.choice((-1, 0, 0, 1))
+
     def end(self, error: BaseException) -> None:
         """An exception is a failure, unless it is the end of the round."""
         if not (isinstance(error, EngineClosedError) and self.round.closed):
@@ -122,6 +139,7 @@ class ThreadWorker(Worker):
             "stream": self.stream,
             "close a stream": self.close_stream,
             "drop a stream": self.drop_stream,
+            "time out": self.time_out,
             "open and close an engine": self.reopen,
         }
         try:
@@ -132,56 +150,46 @@ class ThreadWorker(Worker):
 
     def generate(self, engine: Engine) -> None:
         request = self.request()
-        output = engine.generate(request.prompt, request.params)
-        self.round.check(request, output.outputs[0].token_ids, whole=True)
+        output = engine.generate(request.prompt, request.params, priority=self.priority())
+        self.round.check_whole(request, output)
 
     def generate_list(self, engine: Engine) -> None:
         requests = [self.request() for _ in range(self.dice.randrange(2, 9))]
         outputs = engine.generate([r.prompt for r in requests], [r.params for r in requests])
         for request, output in zip(requests, outputs, strict=True):
-            self.round.check(request, output.outputs[0].token_ids, whole=True)
+            self.round.check_whole(request, output)
+
+    def time_out(self, engine: Engine) -> None:
+        request, seconds = self.request(), self.dice.choice((1e-6, 0.01, 0.1))
+        with suppress(RequestTimeoutError):
+            output = engine.generate(request.prompt, request.params, timeout=seconds)
+            self.round.check_whole(request, output)
 
     def stream(self, engine: Engine) -> None:
         request = self.request()
-        tokens = [
-            t for chunk in engine.stream(request.prompt, request.params) for t in chunk.token_ids
-        ]
-        self.round.check(request, tokens, whole=True)
+        chunks = list(engine.stream(request.prompt, request.params, priority=self.priority()))
+        self.round.check_chunks(request, chunks, whole=True)
 
     def close_stream(self, engine: Engine) -> None:
-        request, tokens = self.request(), []
+        request = self.request()
         with engine.stream(request.prompt, request.params) as stream:
-            for chunk, _ in zip(stream, range(self.dice.randrange(6)), strict=False):
-                tokens += chunk.token_ids
-        self.round.check(request, tokens, whole=False)
+            begun = list(islice(stream, self.dice.randrange(6)))
+        self.round.check_chunks(request, begun)
 
     def drop_stream(self, engine: Engine) -> None:
-        request, tokens = self.request(), []
-        for chunk, _ in zip(
-            engine.stream(request.prompt, request.params),
-            range(self.dice.randrange(1, 6)),
-            strict=False,
-        ):
-            tokens += chunk.token_ids
-        self.round.check(request, tokens, whole=False)
+        request = self.request()
+        begun = list(islice(engine.stream(request.prompt, request.params), self.dice.randrange(6)))
+        self.round.check_chunks(request, begun)
 
     def reopen(self, _: Engine) -> None:
         with Engine(self.round.model, max_model_len=MAX_MODEL_LEN) as engine:
             self.generate(engine)
             request = self.request()
             stream = engine.stream(request.prompt, request.params)
-            begun = [
-                token
-                for chunk in zip(stream, range(2), strict=False)
-                for token in chunk[0].token_ids
-            ]
-        self.round.check(request, begun, whole=False)
-        try:
-            ended = list(stream)
-        except EngineClosedError:
-            return
-        if ended and len(begun) < len(request.tokens):
-            raise Broken(f"a closed engine went on: {ended}")
+            chunks = list(islice(stream, 2))
+        with suppress(EngineClosedError):
+            chunks += stream
+        self.round.check_chunks(request, chunks)
 
 
 class TaskWorker(Worker):
@@ -201,29 +209,32 @@ class TaskWorker(Worker):
 
     async def agenerate(self, engine: Engine) -> None:
         requests = [self.request() for _ in range(self.dice.randrange(1, 5))]
-        outputs = await engine.agenerate([r.prompt for r in requests], [r.params for r in requests])
+        outputs = await engine.agenerate(
+            [r.prompt for r in requests],
+            [r.params for r in requests],
+            priority=self.priority(),
+        )
         for request, output in zip(requests, outputs, strict=True):
-            self.round.check(request, output.outputs[0].token_ids, whole=True)
+            self.round.check_whole(request, output)
 
     async def astream(self, engine: Engine) -> None:
-        request, tokens = self.request(), []
-        async for chunk in engine.astream(request.prompt, request.params):
-            tokens += chunk.token_ids
-        self.round.check(request, tokens, whole=True)
+        request = self.request()
+        chunks = [chunk async for chunk in engine.astream(request.prompt, request.params)]
+        self.round.check_chunks(request, chunks, whole=True)
 
     async def aclose_stream(self, engine: Engine) -> None:
-        request, tokens, left = self.request(), [], self.dice.randrange(6)
+        request, chunks, last = self.request(), [], self.dice.randrange(1, 6)
         async with engine.astream(request.prompt, request.params) as stream:
             async for chunk in stream:
-                if not left:
+                chunks.append(chunk)
+                if len(chunks) == last:
                     break
-                tokens, left = tokens + chunk.token_ids, left - 1
-        self.round.check(request, tokens, whole=False)
+        self.round.check_chunks(request, chunks)
 
     async def drop_astream(self, engine: Engine) -> None:
         request = self.request()
         chunk = await anext(engine.astream(request.prompt, request.params))
-        self.round.check(request, chunk.token_ids, whole=False)
+        self.round.check_chunks(request, [chunk])
 
     async def cancel(self, engine: Engine) -> None:
         way = self.dice.choice((self.agenerate, self.astream))
