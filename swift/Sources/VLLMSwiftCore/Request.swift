@@ -8,19 +8,20 @@ public struct Request: Sendable {
   /// `sampling.seed`, or one drawn for this request.
   public let seed: UInt64
 
-  /// - Throws: `emptyPrompt`, `invalidToken`, `promptTooLong`, `requestTooLarge` or
-  ///   `invalidArgument`: what could never run is refused before it waits.
+  /// - Throws: `emptyPrompt`, `invalidToken`, `promptTooLong`, `requestTooLarge`,
+  ///   `unsupported` or `invalidArgument`: what could never run is refused before it waits.
   public init(
     id: RequestID, prompt: [Int32], sampling: SamplingParams, limits: RequestLimits
   ) throws {
     try sampling.validate()
     try limits.check(prompt)
-    try limits.check(stopTokenIDs: sampling.stopTokenIDs)
+    try limits.check(sampling)
     self.id = id
     self.prompt = prompt
     var bounded = sampling
     // The context is the model's own bound; reaching it finishes a request with `length`.
     bounded.maxTokens = min(sampling.maxTokens, limits.maxModelLength - prompt.count)
+    if !sampling.ignoreEOS { bounded.stopTokenIDs.formUnion(sampling.eosTokenIDs) }
     try limits.checkCache(tokens: prompt.count + bounded.maxTokens, prompt: prompt.count)
     self.sampling = bounded
     seed = sampling.seed ?? UInt64.random(in: .min ... .max)
@@ -34,11 +35,16 @@ public struct RequestLimits: Sendable {
   public var maxModelLength: Int
   /// Tokens that the whole KV cache holds.
   public var cacheTokens: Int
+  /// Whether its device only draws: no penalties, masks, biases or logprobs.
+  public var onlyPlainDraws: Bool
 
-  public init(vocabularySize: Int, maxModelLength: Int, cacheTokens: Int) {
+  public init(
+    vocabularySize: Int, maxModelLength: Int, cacheTokens: Int, onlyPlainDraws: Bool = false
+  ) {
     self.vocabularySize = vocabularySize
     self.maxModelLength = maxModelLength
     self.cacheTokens = cacheTokens
+    self.onlyPlainDraws = onlyPlainDraws
   }
 
   func check(_ prompt: [Int32]) throws {
@@ -67,8 +73,22 @@ public struct RequestLimits: Sendable {
     try check(tokens, name: "tokens")
   }
 
-  func check(stopTokenIDs: Set<Int32>) throws {
-    try check(stopTokenIDs, name: "stop_token_ids")
+  func check(_ sampling: SamplingParams) throws {
+    if onlyPlainDraws, let field = sampling.firstBeyondPlainDraws {
+      throw EngineError(
+        .unsupported, "\(field) is not supported on a GPU yet: leave it out, or use the CPU")
+    }
+    try check(sampling.stopTokenIDs, name: "stop_token_ids")
+    try check(sampling.eosTokenIDs, name: "eos_token_ids")
+    try check(sampling.logitBias.keys, name: "logit_bias")
+    try check(sampling.allowedTokenIDs, name: "allowed_token_ids")
+    try check(sampling.badWords.joined(), name: "bad_words")
+    for (name, count) in [
+      ("logprobs", sampling.logprobs), ("prompt_logprobs", sampling.promptLogprobs),
+    ] where count ?? 0 > vocabularySize {
+      throw EngineError(
+        .invalidArgument, "\(name) is \(count ?? 0), and the vocabulary has \(vocabularySize)")
+    }
   }
 
   private func check(_ tokens: some Swift.Sequence<Int32>, name: String) throws {

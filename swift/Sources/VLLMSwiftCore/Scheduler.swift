@@ -11,6 +11,13 @@ public struct Scheduler: Sendable {
     public let sampling: SamplingParams
     /// The draw, uniform in [0, 1).
     public let uniform: Float
+    /// How many tokens its sequence sampled before.
+    public let index: Int
+    /// The prompt's token after the row, of which only logprobs are wanted; nil samples one.
+    public let known: Int32?
+
+    /// How many most likely tokens are to be reported beside the row's own; nil is none.
+    public var logprobs: Int? { known == nil ? sampling.logprobs : sampling.promptLogprobs }
   }
 
   public struct Step: Sendable {
@@ -28,6 +35,8 @@ public struct Scheduler: Sendable {
     public let finish: FinishReason?
     /// The token that ended it with `stop`.
     public let stopToken: Int32?
+    /// The entry of the step's samples that it comes from.
+    public let sample: Int
   }
 
   private struct Running {
@@ -47,6 +56,10 @@ public struct Scheduler: Sendable {
       !finished && newest != nil && samplesIssued < request.sampling.maxTokens
     }
   }
+
+  /// Rows of a step whose prompt logprobs are wanted, besides those that sample: each has a row of
+  /// logits, and 128 rows of a vocabulary of 128k are 64 MB.
+  static let maxScoredRows = 128
 
   private let maxRows: Int
   private let maxSequences: Int
@@ -111,14 +124,10 @@ public struct Scheduler: Sendable {
       budget -= 1
     }
     for index in running.indices where budget > 0 && !running[index].finished {
-      let rows = min(running[index].promptLeft, budget)
-      if rows > 0 { issue(index, rows: rows, in: &step) }
-      budget -= rows
+      budget -= issuePrompt(index, budget: budget, in: &step)
     }
     while budget > 0, admit() {
-      let rows = min(running[running.count - 1].promptLeft, budget)
-      issue(running.count - 1, rows: rows, in: &step)
-      budget -= rows
+      budget -= issuePrompt(running.count - 1, budget: budget, in: &step)
     }
     return step.members.isEmpty ? nil : step
   }
@@ -127,11 +136,11 @@ public struct Scheduler: Sendable {
   /// - Parameter tokens: one for each of `step.samples`.
   public mutating func complete(_ step: Step, tokens: [Int32]) -> [Outcome] {
     var outcomes: [Outcome] = []
-    for (sample, token) in zip(step.samples, tokens) {
+    for (row, (sample, token)) in zip(step.samples, tokens).enumerated() where sample.known == nil {
       guard let index = running.firstIndex(where: { $0.request.id == sample.request }),
         !running[index].finished
       else { continue }
-      outcomes.append(take(token, for: index))
+      outcomes.append(take(token, of: row, for: index))
     }
     for id in step.members {
       guard let index = running.firstIndex(where: { $0.request.id == id }) else { continue }
@@ -151,6 +160,17 @@ public struct Scheduler: Sendable {
     return true
   }
 
+  /// Issues as many rows of a prompt as fit.
+  /// - Returns: how many.
+  private mutating func issuePrompt(_ index: Int, budget: Int, in step: inout Step) -> Int {
+    let scored = step.samples.count { $0.known != nil }
+    let scores = running[index].request.sampling.promptLogprobs != nil
+    let rows = min(
+      running[index].promptLeft, budget, scores ? Self.maxScoredRows - scored : budget)
+    if rows > 0 { issue(index, rows: rows, in: &step) }
+    return rows
+  }
+
   private mutating func issue(_ index: Int, rows: Int, in step: inout Step) {
     let sequence = running[index]
     let request = sequence.request
@@ -162,8 +182,16 @@ public struct Scheduler: Sendable {
         request.prompt[sequence.position..<end].map { .id($0) }
       }
     let samples = end >= request.prompt.count
+    let scored =
+      request.sampling.promptLogprobs == nil || sequence.newest != nil
+      ? [] : request.prompt[sequence.position..<end + (samples ? 0 : 1)].dropFirst()
     step.layout.append(
-      tokens, position: sequence.position, blocks: sequence.blocks, logits: samples ? 1 : 0)
+      tokens, position: sequence.position, blocks: sequence.blocks,
+      logits: scored.count + (samples ? 1 : 0))
+    step.samples += scored.map { known in
+      Sample(
+        request: request.id, sampling: request.sampling, uniform: 0, index: 0, known: known)
+    }
     if sequence.newest == nil { step.promptTokens += rows }
     if samples {
       running[index].newest = .sampled(step.samples.count)
@@ -171,7 +199,8 @@ public struct Scheduler: Sendable {
         Sample(
           request: request.id, sampling: request.sampling,
           uniform: Philox.uniform(
-            seed: request.seed, index: UInt64(sequence.samplesIssued))))
+            seed: request.seed, index: UInt64(sequence.samplesIssued)),
+          index: sequence.samplesIssued, known: nil))
       running[index].samplesIssued += 1
     }
     running[index].position = end
@@ -179,7 +208,7 @@ public struct Scheduler: Sendable {
     step.members.append(request.id)
   }
 
-  private mutating func take(_ token: Int32, for index: Int) -> Outcome {
+  private mutating func take(_ token: Int32, of sample: Int, for index: Int) -> Outcome {
     running[index].samplesRead += 1
     let sequence = running[index]
     // The step after may hold a newer one already, still being sampled.
@@ -189,7 +218,8 @@ public struct Scheduler: Sendable {
     running[index].finished = stopped || full
     return Outcome(
       request: sequence.request.id, token: stopped ? nil : token,
-      finish: stopped ? .stop : full ? .length : nil, stopToken: stopped ? token : nil)
+      finish: stopped ? .stop : full ? .length : nil, stopToken: stopped ? token : nil,
+      sample: sample)
   }
 
   private mutating func retire() {

@@ -14,7 +14,8 @@ final class ModelRunner {
   private let stream: MLXStream
   private let requests: RequestTable
   private var scheduler: Scheduler
-  private var inFlight: (step: Scheduler.Step, result: MLXArray)?
+  private let samplers: Samplers
+  private var inFlight: (step: Scheduler.Step, result: StepResult)?
   private(set) var counters = Counters()
   /// Called before events go out, so that whoever hears of an end finds it counted.
   private let publish: () -> Void
@@ -25,6 +26,7 @@ final class ModelRunner {
   ) {
     (self.id, self.model, self.stream, self.requests) = (id, model, stream, requests)
     self.publish = publish
+    samplers = Samplers(vocabularySize: model.limits.vocabularySize)
     scheduler = Scheduler(
       maxRows: Model.maxRows, maxSequences: Self.maxSequences, blocks: model.cacheBlocks)
   }
@@ -32,11 +34,15 @@ final class ModelRunner {
   var isIdle: Bool { scheduler.isIdle && inFlight == nil }
 
   func submit(_ new: [Request]) {
-    for request in new { scheduler.submit(request) }
+    for request in new {
+      samplers.add(request)
+      scheduler.submit(request)
+    }
   }
 
   func cancel(_ request: RequestID) {
     guard scheduler.cancel(request) else { return }
+    samplers.remove(request)
     publish()
     requests.end(request, .cancelled)
   }
@@ -59,6 +65,7 @@ final class ModelRunner {
   func close(_ error: EngineError) {
     for request in scheduler.cancelAll() { requests.end(request, .error, error: error) }
     requests.endAll(of: id, error: error)
+    samplers.removeAll()
     inFlight = nil
     try? stream.synchronize()
   }
@@ -72,28 +79,34 @@ final class ModelRunner {
     return counters
   }
 
-  private func issue() throws -> (step: Scheduler.Step, result: MLXArray)? {
+  private func issue() throws -> (step: Scheduler.Step, result: StepResult)? {
     guard let step = scheduler.schedule() else { return nil }
     for sequence in step.members { requests.started(sequence) }
-    let previous = inFlight.flatMap { $0.step.samples.isEmpty ? nil : $0.result }
-    let result = try model.executor.issue(step.layout, samples: step.samples, after: previous)
+    let previous = inFlight.flatMap { $0.step.samples.isEmpty ? nil : $0.result.tokens }
+    let rows = try samplers.rows(step.samples)
+    let result = try model.executor.issue(step.layout, rows, after: previous)
     counters.steps += 1
     counters.promptTokens += step.promptTokens
     return (step, result)
   }
 
-  private func read(_ step: Scheduler.Step, _ result: MLXArray) throws {
+  private func read(_ step: Scheduler.Step, _ result: StepResult) throws {
     let tokens: [Int32]
     if step.samples.isEmpty {
-      try MLXArray.eval([result])
+      try MLXArray.eval([result.tokens])
       tokens = []
     } else {
-      tokens = try result.elements(of: Int32.self, on: stream)
+      tokens = try result.tokens.elements(of: Int32.self, on: stream)
     }
-    counters.outputTokens += tokens.count
+    let logprobs = try result.logprobs(of: step.samples, on: stream)
+    counters.outputTokens += step.samples.count { $0.known == nil }
     let outcomes = scheduler.complete(step, tokens: tokens)
+    for outcome in outcomes where outcome.finish != nil { samplers.remove(outcome.request) }
     publish()
-    for outcome in outcomes { requests.deliver(outcome) }
+    for (sample, logprobs) in zip(step.samples, logprobs) where sample.known != nil {
+      requests.deliver(promptLogprobs: logprobs, of: sample.request)
+    }
+    for outcome in outcomes { requests.deliver(outcome, logprobs: logprobs[outcome.sample]) }
   }
 
   private func fail(_ error: any Error) {
@@ -101,6 +114,7 @@ final class ModelRunner {
     inFlight = nil
     try? stream.synchronize()
     let ended = scheduler.cancelAll()
+    samplers.removeAll()
     publish()
     for request in ended { requests.end(request, .error, error: error) }
   }

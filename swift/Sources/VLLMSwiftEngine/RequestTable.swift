@@ -78,7 +78,16 @@ final class RequestTable: Sendable {
     }
   }
 
-  func deliver(_ outcome: Scheduler.Outcome) {
+  /// - Parameter logprobs: of one token of the prompt.
+  func deliver(promptLogprobs logprobs: ArraySlice<TokenLogprob>, of id: RequestID) {
+    state.withLock { state in
+      guard let record = state.records[id], !record.ended else { return }
+      events.push(Event(request: id, promptTokens: 1, promptLogprobs: Array(logprobs)))
+    }
+  }
+
+  /// - Parameter logprobs: of the outcome's token.
+  func deliver(_ outcome: Scheduler.Outcome, logprobs: ArraySlice<TokenLogprob>) {
     let now = ContinuousClock.now
     state.withLock { state in
       guard var record = state.records[outcome.request] else { return }
@@ -94,7 +103,8 @@ final class RequestTable: Sendable {
       events.push(
         Event(
           request: outcome.request, tokens: outcome.token.map { [$0] } ?? [],
-          finish: outcome.finish, stopToken: outcome.stopToken))
+          logprobs: outcome.token == nil ? [] : Array(logprobs), finish: outcome.finish,
+          stopToken: outcome.stopToken))
     }
   }
 
@@ -104,7 +114,7 @@ final class RequestTable: Sendable {
       guard let record = state.records[id], !record.ended else { return }
       state.records[id]?.ended = true
       state.records[id]?.info.error = error
-      events.push(Event(request: id, tokens: [], finish: reason))
+      events.push(Event(request: id, finish: reason))
     }
   }
 

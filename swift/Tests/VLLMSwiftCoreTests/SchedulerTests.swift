@@ -50,6 +50,32 @@ private func request(
 }
 
 @Suite struct SchedulerTests {
+  @Test(arguments: [1, 2, 16, 17, 400])
+  func everyTokenOfAScoredPromptIsScoredOnceAndInOrder(_ length: Int) throws {
+    var player = Player(maxRows: 200)
+    var sampling = SamplingParams()
+    (sampling.promptLogprobs, sampling.logprobs) = (2, 1)
+    let prompt = (0..<Int32(length)).map { $0 + 7 }
+    player.scheduler.submit(try request(1))
+    player.scheduler.submit(
+      try Request(
+        id: 2, prompt: prompt, sampling: sampling,
+        limits: RequestLimits(vocabularySize: 50_000, maxModelLength: 1000, cacheTokens: 2048)))
+    player.scheduler.submit(try request(3, prompt: 50))
+    player.run()
+    let samples = player.steps.flatMap(\.samples).filter { $0.request == 2 }
+    #expect(samples.compactMap(\.known) == Array(prompt.dropFirst()))
+    #expect(samples.prefix(length - 1).allSatisfy { $0.logprobs == 2 })
+    #expect(samples.dropFirst(length - 1).allSatisfy { $0.known == nil && $0.logprobs == 1 })
+    #expect(samples.dropFirst(length - 1).map(\.index) == Array(0..<16))
+    for step in player.steps {
+      #expect(step.samples.count == step.layout.logitRows.count)
+      #expect(step.samples.count { $0.known != nil } <= Scheduler.maxScoredRows)
+    }
+    #expect(player.outputs[2]?.count == 16)
+    #expect(player.outputs[3]?.count == 3)
+  }
+
   @Test func everyRequestGetsItsTokensAndEveryBlockComesBack() throws {
     var player = Player()
     for id in 1...5 as ClosedRange<RequestID> {
