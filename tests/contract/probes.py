@@ -286,20 +286,7 @@ def request_sizes() -> None:
         del kept
 
 
-RESERVED_SAMPLING: dict[str, Any] = {
-    "min_tokens": 1,
-    "n": 2,
-    "presence_penalty": 0.5,
-    "frequency_penalty": 0.5,
-    "repetition_penalty": 1.5,
-    "logprobs": 1,
-    "prompt_logprobs": 1,
-    "ignore_eos": 1,
-    "reserved_flags": [0, 1],
-    "logit_bias_ids": ffi.new("int32_t[1]"),
-    "logit_bias_values": ffi.new("float[1]"),
-    "logit_bias_count": 1,
-}
+RESERVED_SAMPLING: dict[str, Any] = {"n": 2, "reserved_flags": [0, 1]}
 RESERVED_SUBMISSION: dict[str, Any] = {
     "priority": 1,
     "timeout_us": 1,
