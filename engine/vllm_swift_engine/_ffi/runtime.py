@@ -31,7 +31,7 @@ from .library import Library, load
 
 _EVENTS_PER_POLL = 1024
 _TOKENS_PER_POLL = 8192
-_LOGPROBS_PER_POLL = 65536
+_LOGPROBS_PER_POLL = 8192
 _SHUT_DOWN = (EngineClosedError.code or 0, "The engine was shut down.")
 _FORKED = (
     "The engine belongs to the parent process and cannot be used after fork. Start workers with "
