@@ -181,8 +181,8 @@ def run_swift(swift: str, *arguments: str) -> None:
         raise BuildError(f"`swift {arguments[0]}` failed with status {status}: see its output.")
 
 
-def build() -> None:
-    """Builds the library incrementally and writes the three files of `ARTIFACTS`."""
+def build_product(name: str) -> Path:
+    """Builds one library of the package incrementally; returns its path."""
     swift = check()
     link_mlx()
     options = ["--configuration", "release", "--scratch-path", ".build"]
@@ -193,9 +193,15 @@ def build() -> None:
         options += ["-Xlinker", "--no-undefined"]
         # Names and debug information of what is linked statically: half of the file.
         options += ["-Xlinker", "--strip-all"]
-    run_swift(swift, "build", "--product", "vllmswift", *options)
+    run_swift(swift, "build", "--product", name, *options)
+    return SWIFT_PACKAGE / ".build/release" / f"lib{name}{LIBRARY.suffix}"
+
+
+def build() -> None:
+    """Builds the engine and writes the three files of `ARTIFACTS`."""
+    built = build_product("vllmswift")
     with replacing(LIBRARY) as new:
-        shutil.copyfile(SWIFT_PACKAGE / ".build/release" / LIBRARY.name, new)
+        shutil.copyfile(built, new)
     header = HEADER.read_text()
     with replacing(DECLARATIONS) as new:
         declarations.write_module(header, "vllm_swift_engine._ffi._declarations", new)

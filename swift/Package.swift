@@ -25,7 +25,9 @@ let package = Package(
   name: "VLLMSwift",
   platforms: [.macOS(.v14)],
   products: [
-    .library(name: "vllmswift", type: .dynamic, targets: ["VLLMSwiftBridge"])
+    .library(name: "vllmswift", type: .dynamic, targets: ["VLLMSwiftBridge"]),
+    // For a test in Python, and never shipped.
+    .library(name: "coreprobe", type: .dynamic, targets: ["CoreProbe"]),
   ],
   // The arrows of docs/architecture.md: a target sees what it may use and nothing else. It names
   // every module that it imports: SwiftPM rebuilds a target only for those.
@@ -48,6 +50,7 @@ let package = Package(
         "CVLLMSwift", "VLLMSwiftCore", "VLLMSwiftFiles", "MLXArray", "VLLMSwiftModels",
         "VLLMSwiftEngine",
       ]),
+    .target(name: "CoreProbe", dependencies: ["VLLMSwiftCore"], path: "Tests/CoreProbe"),
     .testTarget(name: "VLLMSwiftCoreTests", dependencies: ["VLLMSwiftCore"]),
     .testTarget(name: "VLLMSwiftFilesTests", dependencies: ["VLLMSwiftCore", "VLLMSwiftFiles"]),
     .testTarget(

@@ -21,7 +21,6 @@ _MAX_BIAS = 100.0
 
 #: vLLM's parameters that are accepted at their default alone, until the engine has them.
 _RESERVED: dict[str, Any] = {
-    "n": 1,
     "include_stop_str_in_output": False,
     "detokenize": True,
     "skip_special_tokens": True,
@@ -42,6 +41,7 @@ class SamplingParams:
     """How one request is sampled and when it ends.
 
     Fields:
+        n: outputs for the prompt, 1 .. 1024; with a seed, output i is that of seed + i.
         temperature: >= 0; 0 is greedy.
         top_p: in (0, 1]; 1 is off.
         top_k: >= 1; 0 or -1 is off.
@@ -106,6 +106,7 @@ class SamplingParams:
                 raise UnsupportedError(
                     f"{name}={value!r} is not supported yet; leave it at {default!r}."
                 )
+        self._integer("n", 1, 1024, "an integer in 1 .. 1024")
         self._number("temperature", lambda value: value >= 0, ">= 0")
         self._number("top_p", lambda value: 0 < value <= 1, "in (0, 1]")
         self._number("min_p", lambda value: 0 <= value <= 1, "in [0, 1]")

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Literal, overload
 
 from ._ffi.channel import TaskChannel, ThreadChannel
-from ._ffi.convert import Prompt, int32_array, model_params
+from ._ffi.convert import Prompt, int32_array, model_params, priority_of, timeout_us
 from .config import SamplingParams
 from .errors import (
     EmptyPromptError,
@@ -48,6 +48,9 @@ class Engine:
         local_files_only: never download.
         max_model_len: tokens of prompt and output together; None is the model's own limit.
         memory_budget: bytes for weights, KV cache and workspace; None sets no bound.
+        max_num_seqs: sequences that run at once; others wait. None is 256.
+        max_num_batched_tokens: tokens of one step; longer prompts are computed in chunks. None is
+            256.
         share: whether equal engines of this process may share the native model.
 
     The environment variable VLLM_SWIFT_KERNELS (auto, reference, avx2, avx512_vnni, neon) forces
@@ -72,9 +75,13 @@ class Engine:
         local_files_only: bool = False,
         max_model_len: int | None = None,
         memory_budget: int | None = None,
+        max_num_seqs: int | None = None,
+        max_num_batched_tokens: int | None = None,
         share: bool = True,
     ) -> None:
-        params = model_params(device, max_model_len, memory_budget)
+        params = model_params(
+            device, max_model_len, memory_budget, max_num_seqs, max_num_batched_tokens
+        )
         path = resolve_model(
             model,
             revision=revision,
@@ -92,61 +99,109 @@ class Engine:
 
     @overload
     def generate(  # type: ignore[overload-overlap]  # a str is a sequence of str, and never meant so
-        self, prompt: PromptLike, sampling_params: Params = None
+        self,
+        prompt: PromptLike,
+        sampling_params: Params = None,
+        *,
+        priority: int = 0,
+        timeout: float | None = None,
     ) -> RequestOutput: ...
 
     @overload
     def generate(
-        self, prompt: Sequence[PromptLike], sampling_params: ParamsOrList = None
+        self,
+        prompt: Sequence[PromptLike],
+        sampling_params: ParamsOrList = None,
+        *,
+        priority: int = 0,
+        timeout: float | None = None,
     ) -> list[RequestOutput]: ...
 
     def generate(
-        self, prompt: PromptLike | Sequence[PromptLike], sampling_params: ParamsOrList = None
+        self,
+        prompt: PromptLike | Sequence[PromptLike],
+        sampling_params: ParamsOrList = None,
+        *,
+        priority: int = 0,
+        timeout: float | None = None,
     ) -> RequestOutput | list[RequestOutput]:
         """Continues a prompt, or each of a list of prompts, and waits for the result.
 
         Args:
             prompt: a text, token ids, or a list of these.
             sampling_params: for all prompts, or one for each.
+            priority: lower runs earlier; equal ones in the order of arrival.
+            timeout: seconds from submission to the end of each request; None is no limit.
 
         Raises:
             CallerError: the prompt or a parameter cannot be served; the engine stays usable.
             CapacityError: the request needs more memory than there is.
+            RequestTimeoutError: a request had not ended in time; all of this call are cancelled.
             EngineClosedError: the engine is closed, or was while the request ran.
         """
-        prompts, many = self._prompts(prompt, sampling_params)
+        prompts, many = self._prompts(prompt, sampling_params, priority, timeout)
         outputs = run(Generation(self._session, prompts, ThreadChannel()))
         return outputs if many else outputs[0]
 
-    def stream(self, prompt: PromptLike, sampling_params: Params = None) -> TokenStream:
+    def stream(
+        self,
+        prompt: PromptLike,
+        sampling_params: Params = None,
+        *,
+        priority: int = 0,
+        timeout: float | None = None,
+    ) -> TokenStream:
         """Continues a prompt; iterate over the result for text as it is generated.
 
+        With ``n`` above 1 the chunks of all outputs come mixed; their ``index`` says whose.
         Raises what :meth:`generate` raises, here or while iterating.
         """
-        prompts = [self._prompt(prompt, sampling_params)]
+        prompts = [self._prompt(prompt, sampling_params, priority, timeout)]
         return TokenStream(Generation(self._session, prompts, ThreadChannel()), self)
 
     @overload
     async def agenerate(  # type: ignore[overload-overlap]
-        self, prompt: PromptLike, sampling_params: Params = None
+        self,
+        prompt: PromptLike,
+        sampling_params: Params = None,
+        *,
+        priority: int = 0,
+        timeout: float | None = None,
     ) -> RequestOutput: ...
 
     @overload
     async def agenerate(
-        self, prompt: Sequence[PromptLike], sampling_params: ParamsOrList = None
+        self,
+        prompt: Sequence[PromptLike],
+        sampling_params: ParamsOrList = None,
+        *,
+        priority: int = 0,
+        timeout: float | None = None,
     ) -> list[RequestOutput]: ...
 
     async def agenerate(
-        self, prompt: PromptLike | Sequence[PromptLike], sampling_params: ParamsOrList = None
+        self,
+        prompt: PromptLike | Sequence[PromptLike],
+        sampling_params: ParamsOrList = None,
+        *,
+        priority: int = 0,
+        timeout: float | None = None,
     ) -> RequestOutput | list[RequestOutput]:
         """:meth:`generate` for asyncio, without threads. Cancelling the task cancels them."""
-        prompts, many = self._prompts(prompt, sampling_params)
+        prompts, many = self._prompts(prompt, sampling_params, priority, timeout)
         outputs = await arun(Generation(self._session, prompts, TaskChannel()))
         return outputs if many else outputs[0]
 
-    def astream(self, prompt: PromptLike, sampling_params: Params = None) -> AsyncTokenStream:
+    def astream(
+        self,
+        prompt: PromptLike,
+        sampling_params: Params = None,
+        *,
+        priority: int = 0,
+        timeout: float | None = None,
+    ) -> AsyncTokenStream:
         """:meth:`stream` for asyncio: an async iterator with ``aclose``. Needs a running loop."""
-        prompts = [self._prompt(prompt, sampling_params)]
+        prompts = [self._prompt(prompt, sampling_params, priority, timeout)]
         return AsyncTokenStream(Generation(self._session, prompts, TaskChannel()), self)
 
     # ------------------------------------------------------------------ text and tokens
@@ -239,21 +294,26 @@ class Engine:
     # ------------------------------------------------------------------ checks
 
     def _prompts(
-        self, prompt: PromptLike | Sequence[PromptLike], params: ParamsOrList
+        self,
+        prompt: PromptLike | Sequence[PromptLike],
+        params: ParamsOrList,
+        priority: int,
+        timeout: float | None,
     ) -> tuple[list[Prompt], bool]:
         """What to submit, and whether the caller gave a list of prompts."""
         given: Any = prompt
         if isinstance(given, str) or not _is_list(given) or not len(given) or _is_token(given[0]):
-            return [self._prompt(given, params)], False
+            return [self._prompt(given, params, priority, timeout)], False
         if params is None or isinstance(params, SamplingParams):
             params = [params or SamplingParams()] * len(given)
         if len(params) != len(given):
             raise InvalidArgumentError(
                 f"There are {len(given)} prompts but {len(params)} sampling_params."
             )
-        return [self._prompt(one, its) for one, its in zip(given, params, strict=True)], True
+        pairs = zip(given, params, strict=True)
+        return [self._prompt(one, its, priority, timeout) for one, its in pairs], True
 
-    def _prompt(self, prompt: Any, params: Any) -> Prompt:
+    def _prompt(self, prompt: Any, params: Any, priority: int, timeout: float | None) -> Prompt:
         params = SamplingParams() if params is None else params
         if not isinstance(params, SamplingParams):
             raise InvalidArgumentError(f"sampling_params must be SamplingParams, not {params!r}.")
@@ -275,6 +335,8 @@ class Engine:
             max(left, params.min_tokens) if params.max_tokens is None else params.max_tokens,
             own,
             bad_word_tokens(params.bad_words or (), self._tokenizer),
+            priority_of(priority),
+            timeout_us(timeout),
         )
 
     def _token_ids(self, tokens: Sequence[int]) -> list[int]:

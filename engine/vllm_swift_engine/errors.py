@@ -132,6 +132,12 @@ class RequestCancelledError(LifecycleError):
     code = 92
 
 
+class RequestTimeoutError(LifecycleError, TimeoutError):
+    """The request had not ended when its ``timeout`` was over."""
+
+    code = 93
+
+
 class InternalError(VLLMSwiftError):
     """A defect in this package; please report it."""
 
@@ -172,6 +178,7 @@ _CLASSES: tuple[type[VLLMSwiftError], ...] = (
     EngineClosedError,
     ForkedProcessError,
     RequestCancelledError,
+    RequestTimeoutError,
     InternalError,
 )
 

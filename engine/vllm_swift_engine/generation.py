@@ -50,6 +50,8 @@ class _Request:
             Completion(index, self._token_bytes, prompt.sampling.stop_strings)
             for index in range(prompt.sampling.n)
         ]
+        #: Those whose last chunk is not taken yet.
+        self.open = [*self.completions]
 
     def push(self, event: Event) -> None:
         """Takes in an event's tokens, and the logprobs that come with it."""
@@ -160,24 +162,30 @@ class Generation(Generic[ChannelT]):
         self._session.runtime.require_usable()
 
     def take(self) -> StreamChunk | None:
-        """What is new of a single request since the last call; None while there is nothing."""
+        """What is new of one sequence of a single request; None while there is nothing.
+
+        The last chunk of all has the usage and the timings.
+        """
         (request,) = self._requests.values()
-        completion = request.completions[0]
-        text, tokens, taken = completion.take()
-        logprobs = None if request.prompt.sampling.logprobs is None else taken
-        if completion.finish_reason is None:
-            chunk = StreamChunk(completion.index, text, tokens, logprobs=logprobs)
-            return chunk if text else None
-        return StreamChunk(
-            completion.index,
-            text,
-            tokens,
-            completion.finish_reason,
-            completion.stop_reason,
-            request.usage(),
-            request.timings(),
-            logprobs,
-        )
+        for completion in request.open:
+            text, tokens, taken = completion.take()
+            logprobs = None if request.prompt.sampling.logprobs is None else taken
+            if completion.finish_reason is None:
+                if text:
+                    return StreamChunk(completion.index, text, tokens, logprobs=logprobs)
+                continue
+            request.open.remove(completion)
+            return StreamChunk(
+                completion.index,
+                text,
+                tokens,
+                completion.finish_reason,
+                completion.stop_reason,
+                None if request.open else request.usage(),
+                None if request.open else request.timings(),
+                logprobs,
+            )
+        return None
 
     def close(self) -> None:
         """Cancels what still runs, also from another thread. Harmless when done twice."""

@@ -89,10 +89,11 @@ class RequestOutput:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StreamChunk:
-    """New text of one sequence. The last chunk has the finish reason, usage and timings.
+    """New text of one sequence. Its last chunk has the finish reason.
 
-    The chunks' texts, joined, are the output's text, and so are their token ids and logprobs. A
-    token is reported with the chunk in which its text becomes visible.
+    The last chunk of all has usage and timings. The texts of a sequence's chunks, joined, are the
+    output's text, and so are their token ids and logprobs. A token is reported with the chunk in
+    which its text becomes visible.
     """
 
     index: int
@@ -135,13 +136,32 @@ class EngineStats:
     """Counters of the process's runtime, over all its models."""
 
     models: int
+    #: Sequences; a request has ``n``.
     running: int
     waiting: int
-    #: Computed since the start, of all requests.
+    #: Computed since the start; what the prefix cache has is not, what was preempted is again.
     prompt_tokens: int
     output_tokens: int
     #: Forward passes.
     steps: int
     kv_blocks: int
+    #: Held by running sequences.
     kv_blocks_used: int
     mlx_active_bytes: int
+    #: Sequences that gave up their blocks for others, and were computed again.
+    preemptions: int
+    #: Prompt tokens looked up in the prefix cache, and those of them that were found.
+    prefix_queries: int
+    prefix_hits: int
+    #: Blocks that no sequence holds, with a prefix that may be asked for again.
+    kv_blocks_cached: int
+
+    @property
+    def kv_use(self) -> float:
+        """The part of the KV cache that running sequences hold, 0 to 1."""
+        return self.kv_blocks_used / self.kv_blocks if self.kv_blocks else 0.0
+
+    @property
+    def prefix_hit_rate(self) -> float:
+        """The part of all prompt tokens that came from the prefix cache, 0 to 1."""
+        return self.prefix_hits / self.prefix_queries if self.prefix_queries else 0.0

@@ -48,7 +48,7 @@ class TokenStream(Iterator[StreamChunk]):
         except BaseException:
             self.close()
             raise
-        self._ended = chunk.finish_reason is not None
+        self._ended = chunk.usage is not None
         return chunk
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ class AsyncTokenStream(AsyncIterator[StreamChunk]):
         except BaseException:
             await self.aclose()
             raise
-        self._ended = chunk.finish_reason is not None
+        self._ended = chunk.usage is not None
         return chunk
 
     async def aclose(self) -> None:

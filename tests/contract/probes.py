@@ -220,6 +220,15 @@ def null_pointers() -> None:
         del kept
 
 
+#: Of structs that have grown: what their first version was.
+FIRST_SIZES = {"vsw_stats": ffi.offsetof("vsw_stats", "preemptions")}
+
+
+def beyond(struct: Any, size: int) -> bytes:
+    """Returns the 256 bytes after the first `size` of a struct."""
+    return bytes(ffi.buffer(ffi.cast("char *", struct) + size, 256))
+
+
 def resized(kind: str) -> Iterator[tuple[int, Any]]:
     """Yields structs of callers with other headers, each with the status they get.
 
@@ -227,10 +236,12 @@ def resized(kind: str) -> Iterator[tuple[int, Any]]:
     this version does not know is zero.
     """
     size = ffi.sizeof(kind)
+    first = FIRST_SIZES.get(kind, size)
     for given, tail, code in (
         (0, 0, lib.VSW_ERROR_INVALID_ARGUMENT),
         (3, 0, lib.VSW_ERROR_INVALID_ARGUMENT),
-        (size - 1, 0, lib.VSW_ERROR_INVALID_ARGUMENT),
+        (first - 1, 0, lib.VSW_ERROR_INVALID_ARGUMENT),
+        (first, 0, lib.VSW_OK),
         (size + 16, 0, lib.VSW_OK),
         (size + 16, 1, lib.VSW_ERROR_UNSUPPORTED),
         (2**32 - 1, 0, lib.VSW_ERROR_UNSUPPORTED),
@@ -266,7 +277,10 @@ def result_sizes() -> None:
         ):
             for code, result in resized(kind):
                 if code == lib.VSW_OK:
+                    given = result.struct_size
                     assert call(handle, result, ffi.NULL) == lib.VSW_OK
+                    assert result.struct_size == given
+                    assert not any(beyond(result, given)), "written past struct_size"
                 elif code == lib.VSW_ERROR_INVALID_ARGUMENT:
                     refuse(code, call, handle, result)
 
@@ -280,16 +294,17 @@ def request_sizes() -> None:
         for short in (0, 3, ffi.sizeof("vsw_submit_params") - 1):
             params, kept = submission(struct_size=short)
             refuse(invalid, lib.vsw_submit, model, params, 1, requests)
+        for n in (0, 1025, 2**32 - 1):
+            params, kept = submission(sampling=sampling(n=n))
+            refuse(invalid, lib.vsw_submit, model, params, 1, requests)
         for short in (0, 3, ffi.sizeof("vsw_poll_buffers") - 1):
             buffers, kept = poll_buffers(struct_size=short)
             refuse(invalid, lib.vsw_poll, runtime, buffers, 0)
         del kept
 
 
-RESERVED_SAMPLING: dict[str, Any] = {"n": 2, "reserved_flags": [0, 1]}
+RESERVED_SAMPLING: dict[str, Any] = {"reserved_flags": [0, 1]}
 RESERVED_SUBMISSION: dict[str, Any] = {
-    "priority": 1,
-    "timeout_us": 1,
     "adapter_id": 1,
     "prefix": ffi.cast("vsw_prefix *", FORGED),
     "grammar": ffi.cast("vsw_grammar *", FORGED),
@@ -305,7 +320,7 @@ def reserved_fields() -> None:
     with loaded_model() as (runtime, model):
         file, loaded = new_file(), ffi.new("vsw_model **")
         requests = ffi.new("vsw_request[1]")
-        for index in range(4):
+        for index in range(3):
             params = sized("vsw_model_params")
             params.reserved[index] = 1
             refuse(unsupported, lib.vsw_model_load, runtime, file, params, loaded)

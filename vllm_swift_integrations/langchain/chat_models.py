@@ -89,7 +89,7 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        params, chat = self._sampling_params(stop, kwargs), to_chat(messages)
+        params, chat = self._stream_params(stop, kwargs), to_chat(messages)
         engine = self._open()
         with engine.stream(engine.apply_chat_template(chat), params) as pieces:
             for piece in pieces:
@@ -105,7 +105,7 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        params, chat = self._sampling_params(stop, kwargs), to_chat(messages)
+        params, chat = self._stream_params(stop, kwargs), to_chat(messages)
         engine = await self._aopen()
         async with engine.astream(engine.apply_chat_template(chat), params) as pieces:
             async for piece in pieces:

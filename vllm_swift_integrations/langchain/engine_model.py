@@ -56,6 +56,8 @@ _ENGINE = (
     "local_files_only",
     "max_model_len",
     "memory_budget",
+    "max_num_seqs",
+    "max_num_batched_tokens",
     "share",
 )
 
@@ -86,6 +88,10 @@ class EngineModel(BaseLanguageModel[Any]):
     """Longest prompt plus completion in tokens; None uses the model's own context length."""
     memory_budget: int | None = None
     """Bytes that weights, KV cache and workspace may take together."""
+    max_num_seqs: int | None = None
+    """Sequences that run at once; others wait."""
+    max_num_batched_tokens: int | None = None
+    """Tokens that one step computes at most; longer prompts are computed in chunks."""
     share: bool = True
     """Share weights with the other engines of this model in the process."""
 
@@ -194,6 +200,15 @@ class EngineModel(BaseLanguageModel[Any]):
         return SamplingParams(
             **{k: v for k, v in chosen.items() if v is not None or k == "max_tokens"}
         )
+
+    def _stream_params(self, stop: list[str] | None, call: Mapping[str, Any]) -> SamplingParams:
+        """The same for a stream, whose chunks LangChain joins to one text."""
+        params = self._sampling_params(stop, call)
+        if params.n > 1:
+            from vllm_swift_engine.errors import UnsupportedError
+
+            raise UnsupportedError(f"n={params.n} cannot be streamed: its texts would be mixed.")
+        return params
 
 
 def _refuse_unknown(arguments: Iterable[str], known: set[str]) -> None:

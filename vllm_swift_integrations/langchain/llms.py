@@ -66,7 +66,7 @@ class VLLMSwift(EngineModel, BaseLLM):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[GenerationChunk]:
-        params = self._sampling_params(stop, kwargs)
+        params = self._stream_params(stop, kwargs)
         with self._open().stream(prompt, params) as pieces:
             for piece in pieces:
                 chunk = text_chunk(piece, params.logprobs)
@@ -81,7 +81,7 @@ class VLLMSwift(EngineModel, BaseLLM):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
-        params = self._sampling_params(stop, kwargs)
+        params = self._stream_params(stop, kwargs)
         engine = await self._aopen()
         async with engine.astream(prompt, params) as pieces:
             async for piece in pieces:

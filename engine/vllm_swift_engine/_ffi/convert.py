@@ -29,6 +29,8 @@ class ModelParams(NamedTuple):
     kernels: int
     max_model_len: int
     memory_budget: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
 
 
 class Prompt(NamedTuple):
@@ -42,9 +44,19 @@ class Prompt(NamedTuple):
     eos_token_ids: Sequence[int]
     #: The tokens of each of the ways to spell one of ``sampling.bad_words``.
     bad_words: Sequence[Sequence[int]]
+    #: Lower runs earlier.
+    priority: int = 0
+    #: 0: none.
+    timeout_us: int = 0
 
 
-def model_params(device: str, max_model_len: int | None, memory_budget: int | None) -> ModelParams:
+def model_params(
+    device: str,
+    max_model_len: int | None,
+    memory_budget: int | None,
+    max_num_seqs: int | None,
+    max_num_batched_tokens: int | None,
+) -> ModelParams:
     """Checked parameters; kernels come from VLLM_SWIFT_KERNELS."""
     kernels = os.environ.get(KERNELS_VARIABLE, "auto")
     if kernels not in KERNELS:
@@ -58,6 +70,8 @@ def model_params(device: str, max_model_len: int | None, memory_budget: int | No
         KERNELS[kernels],
         _limit("max_model_len", max_model_len, 2**32 - 1, "tokens"),
         _limit("memory_budget", memory_budget, 2**64 - 1, "bytes"),
+        _limit("max_num_seqs", max_num_seqs, 2**32 - 1, "sequences"),
+        _limit("max_num_batched_tokens", max_num_batched_tokens, 2**32 - 1, "tokens"),
     )
 
 
@@ -67,6 +81,30 @@ def _limit(name: str, value: int | None, high: int, unit: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= high:
         raise InvalidArgumentError(f"{name} must be a positive number of {unit}, not {value!r}.")
     return value
+
+
+def priority_of(value: Any) -> int:
+    """A checked priority.
+
+    Raises:
+        InvalidArgumentError: it is no integer of 32 bits.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not -(2**31) <= value < 2**31:
+        raise InvalidArgumentError(f"priority must be an integer of 32 bits, not {value!r}.")
+    return value
+
+
+def timeout_us(seconds: Any) -> int:
+    """Microseconds of a timeout, at least 1; 0 for None.
+
+    Raises:
+        InvalidArgumentError: it is no finite number above 0.
+    """
+    if seconds is None:
+        return 0
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
+        raise InvalidArgumentError(f"timeout must be seconds above 0, or None, not {seconds!r}.")
+    return max(1, int(min(seconds, 2**40) * 1e6))
 
 
 def name_of(table: dict[str, int], value: int) -> str:
@@ -123,12 +161,14 @@ def submit_params(library: Library, prompts: Sequence[Prompt]) -> tuple[Any, lis
         target.token_count = len(tokens)
         sampling = sampling_params(library, prompt, kept)
         target.sampling = sampling
+        target.priority = prompt.priority
+        target.timeout_us = prompt.timeout_us
         kept += (tokens, sampling)
     return params, kept
 
 
 _SAME_NAMES = (
-    *("min_tokens", "temperature", "top_p", "top_k", "min_p"),
+    *("n", "min_tokens", "temperature", "top_p", "top_k", "min_p"),
     *("presence_penalty", "frequency_penalty", "repetition_penalty", "ignore_eos"),
 )
 

@@ -36,7 +36,10 @@ func fill(_ bytes: UnsafeMutableRawBufferPointer, with message: String) {
 }
 
 /// A struct whose first field, `struct_size`, is the size its caller was compiled with.
-protocol Sized {}
+protocol Sized {
+  /// What the first version of the header had; a caller of that version has no more.
+  static var firstSize: Int { get }
+}
 
 extension vsw_runtime_params: Sized {}
 extension vsw_model_params: Sized {}
@@ -45,20 +48,36 @@ extension vsw_sampling_params: Sized {}
 extension vsw_submit_params: Sized {}
 extension vsw_poll_buffers: Sized {}
 extension vsw_request_info: Sized {}
-extension vsw_stats: Sized {}
+extension vsw_stats: Sized {
+  static var firstSize: Int { MemoryLayout<Self>.offset(of: \.preemptions) ?? 0 }
+}
 
 extension Sized {
+  static var firstSize: Int { MemoryLayout<Self>.size }
+
+  /// Writes as much of a result as the caller has room for, who said how much in `struct_size`.
+  static func write(_ result: Self, to pointer: UnsafeMutablePointer<Self>) {
+    let given = Int(UnsafeRawPointer(pointer).loadUnaligned(as: UInt32.self))
+    withUnsafeBytes(of: result) { bytes in
+      let part = bytes.dropFirst(MemoryLayout<UInt32>.size).prefix(max(0, given - 4))
+      UnsafeMutableRawBufferPointer(
+        start: UnsafeMutableRawPointer(pointer) + MemoryLayout<UInt32>.size, count: part.count
+      ).copyBytes(from: part)
+    }
+  }
+
   /// - Throws: `invalidArgument` if the caller's struct is smaller than the first version's,
   ///   `unsupported` if it is larger and what this version does not know is not zero.
   static func check(_ pointer: UnsafePointer<Self>) throws {
     let given = Int(UnsafeRawPointer(pointer).loadUnaligned(as: UInt32.self))
     let size = MemoryLayout<Self>.size
-    guard given >= size else {
+    guard given >= firstSize else {
       throw EngineError(
-        .invalidArgument, "struct_size of \(Self.self) is \(given), and must be at least \(size)")
+        .invalidArgument,
+        "struct_size of \(Self.self) is \(given), and must be at least \(firstSize)")
     }
     let unknown = UnsafeRawBufferPointer(
-      start: UnsafeRawPointer(pointer) + size, count: min(given, 4096) - size)
+      start: UnsafeRawPointer(pointer) + size, count: max(0, min(given, 4096) - size))
     guard given <= 4096, unknown.allSatisfy({ $0 == 0 }) else {
       throw EngineError(
         .unsupported, "\(Self.self) has fields that this version of the engine does not know")
@@ -104,27 +123,33 @@ extension ModelOptions {
     guard let kernels = Kernels(rawValue: params.kernels) else {
       throw EngineError(.invalidArgument, "kernels is \(params.kernels), no VSW_KERNELS_*")
     }
-    try refuse(unless: params.reserved == (0, 0, 0, 0), "a reserved field of vsw_model_params")
+    try refuse(unless: params.reserved == (0, 0, 0), "a reserved field of vsw_model_params")
     (self.device, self.kernels) = (device, kernels)
     maxModelLength = params.max_model_len == 0 ? nil : Int(params.max_model_len)
+    maxSequences = params.max_num_seqs == 0 ? nil : Int(params.max_num_seqs)
+    maxRows = params.max_num_batched_tokens == 0 ? nil : Int(params.max_num_batched_tokens)
     memoryBudget = params.memory_budget == 0 ? nil : Int(clamping: params.memory_budget)
   }
 }
 
 extension vsw_submit_params {
   /// - Throws: `unsupported`, naming the first reserved field that is in use.
-  func prompt() throws -> (tokens: [Int32], sampling: SamplingParams) {
-    try refuse(unless: priority == 0, "priority")
-    try refuse(unless: timeout_us == 0, "timeout_us")
+  func prompt() throws -> Runtime.Prompt {
     try refuse(unless: adapter_id == 0, "adapter_id")
     try refuse(unless: prefix == nil, "prefix")
     try refuse(unless: grammar == nil, "grammar")
     try refuse(unless: embedding_count == 0 && embeddings == nil, "embeddings")
-    if let sampling { try vsw_sampling_params.check(sampling) }
-    return (
-      try array(tokens, count: token_count, "tokens"),
-      try sampling.map { try SamplingParams($0.pointee) } ?? SamplingParams()
-    )
+    var prompt = Runtime.Prompt(tokens: try array(tokens, count: token_count, "tokens"))
+    if let sampling {
+      try vsw_sampling_params.check(sampling)
+      prompt.sampling = try SamplingParams(sampling.pointee)
+      prompt.n = Int(sampling.pointee.n)
+    }
+    prompt.priority = Int(priority)
+    // Later than any clock goes is no deadline.
+    let timeout = min(timeout_us, 1 << 50)
+    prompt.timeout = timeout == 0 ? nil : .microseconds(Int64(timeout))
+    return prompt
   }
 }
 

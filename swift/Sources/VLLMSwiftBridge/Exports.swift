@@ -86,12 +86,22 @@ public func runtimeGetStats(
     let stats = try required(stats, "stats")
     try vsw_stats.check(stats)
     let (counters, models) = try Handles.runtimes.object(runtime).stats()
-    stats.pointee = vsw_stats(
-      struct_size: stats.pointee.struct_size, models: UInt32(clamping: models),
-      running: UInt32(clamping: counters.running), waiting: UInt32(clamping: counters.waiting),
-      prompt_tokens: UInt64(counters.promptTokens), output_tokens: UInt64(counters.outputTokens),
-      steps: UInt64(counters.steps), kv_blocks: UInt64(counters.blocks),
-      kv_blocks_used: UInt64(counters.blocksUsed), mlx_active_bytes: UInt64(MLX.activeBytes))
+    let schedule = counters.schedule
+    var result = vsw_stats()
+    result.models = UInt32(clamping: models)
+    result.running = UInt32(clamping: schedule.running)
+    result.waiting = UInt32(clamping: schedule.waiting)
+    result.prompt_tokens = UInt64(counters.promptTokens)
+    result.output_tokens = UInt64(counters.outputTokens)
+    result.steps = UInt64(counters.steps)
+    result.kv_blocks = UInt64(schedule.blocks)
+    result.kv_blocks_used = UInt64(schedule.blocksUsed)
+    result.mlx_active_bytes = UInt64(MLX.activeBytes)
+    result.preemptions = UInt64(schedule.preemptions)
+    result.prefix_queries = UInt64(schedule.prefixQueries)
+    result.prefix_hits = UInt64(schedule.prefixHits)
+    result.kv_blocks_cached = UInt64(schedule.blocksCached)
+    vsw_stats.write(result, to: stats)
   }
 }
 

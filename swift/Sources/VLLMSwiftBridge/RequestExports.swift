@@ -73,7 +73,8 @@ public func poll(
     for (index, event) in taken.enumerated() {
       let count = event.promptLogprobs.count + event.logprobs.count
       events[index] = vsw_event(
-        request: event.request, sequence: 0, finish_reason: event.finish?.rawValue ?? 0,
+        request: event.sequence.request, sequence: UInt32(event.sequence.index),
+        finish_reason: event.finish?.rawValue ?? 0,
         token_offset: UInt32(used), token_count: UInt32(event.tokens.count),
         logprob_offset: UInt32(usedLogprobs), logprob_count: UInt32(count),
         stop_token: event.stopToken ?? -1, prompt_token_count: UInt32(event.promptTokens))
@@ -110,6 +111,7 @@ public func requestGetInfo(
     var result = vsw_request_info()
     result.struct_size = info.pointee.struct_size
     result.prompt_tokens = UInt32(clamping: known.promptTokens)
+    result.cached_tokens = UInt32(clamping: known.cachedTokens)
     result.output_tokens = UInt32(clamping: known.outputTokens)
     result.queue_us = known.queued.microseconds
     result.prefill_us = known.prefill.microseconds

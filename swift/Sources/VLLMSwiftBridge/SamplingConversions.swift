@@ -5,7 +5,6 @@ import VLLMSwiftEngine
 extension SamplingParams {
   init(_ params: vsw_sampling_params) throws {
     self.init()
-    try refuse(unless: params.n == 1, "n other than 1")
     try refuse(
       unless: params.reserved_flags == (0, 0), "a reserved field of vsw_sampling_params")
     maxTokens = Int(params.max_tokens)

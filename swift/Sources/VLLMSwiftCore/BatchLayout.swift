@@ -25,10 +25,18 @@ public struct BatchLayout: Sendable, Equatable {
     case sampled(Int)
   }
 
+  /// A block that takes the contents of another one, in all layers.
+  public struct Copy: Sendable, Equatable {
+    public let from: Int32
+    public let to: Int32
+  }
+
   public private(set) var tokens: [Token] = []
   public private(set) var sequences: [Sequence] = []
   /// The rows whose logits are wanted, ascending.
   public private(set) var logitRows: [Int] = []
+  /// Done in order, before any row is computed.
+  public private(set) var copies: [Copy] = []
 
   public init() {}
 
@@ -41,5 +49,9 @@ public struct BatchLayout: Sendable, Equatable {
     self.tokens += tokens
     sequences.append(Sequence(rows: rows, position: position, blocks: blocks))
     logitRows += rows.suffix(logits)
+  }
+
+  public mutating func copy(from: Int32, to: Int32) {
+    copies.append(Copy(from: from, to: to))
   }
 }

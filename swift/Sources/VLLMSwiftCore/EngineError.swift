@@ -20,6 +20,7 @@ public struct EngineError: Error, Equatable, Sendable, CustomStringConvertible {
     case closed = 90
     case forked = 91
     case cancelled = 92
+    case timedOut = 93
     case `internal` = 99
   }
 

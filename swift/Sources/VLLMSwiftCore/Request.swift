@@ -1,18 +1,44 @@
 public typealias RequestID = UInt64
 
+/// One of a request's outputs.
+public struct SequenceID: Hashable, Sendable {
+  public let request: RequestID
+  /// 0 ..< n
+  public let index: Int
+
+  public init(request: RequestID, index: Int = 0) {
+    (self.request, self.index) = (request, index)
+  }
+}
+
 /// A submitted request, before the engine has seen it.
 public struct Request: Sendable {
+  /// The most outputs of one request.
+  public static let maxOutputs = 1024
+
   public let id: RequestID
   public let prompt: [Int32]
   public let sampling: SamplingParams
-  /// `sampling.seed`, or one drawn for this request.
+  /// `sampling.seed`, or one drawn for this request. Output i draws from the stream of seed + i, as
+  /// in vLLM.
   public let seed: UInt64
+  /// Outputs wanted.
+  public let n: Int
+  /// Lower runs earlier; equals, in the order of arrival.
+  public let priority: Int
+  /// What the keys and values of its tokens depend on beside them; see `PrefixIndex.Parent.root`.
+  public let salt: [UInt8]
 
   /// - Throws: `emptyPrompt`, `invalidToken`, `promptTooLong`, `requestTooLarge`,
   ///   `unsupported` or `invalidArgument`: what could never run is refused before it waits.
   public init(
-    id: RequestID, prompt: [Int32], sampling: SamplingParams, limits: RequestLimits
+    id: RequestID, prompt: [Int32], sampling: SamplingParams, n: Int = 1, priority: Int = 0,
+    salt: [UInt8] = [], limits: RequestLimits
   ) throws {
+    guard (1...Self.maxOutputs).contains(n) else {
+      throw EngineError(.invalidArgument, "n must be from 1 to \(Self.maxOutputs), and is \(n)")
+    }
+    (self.n, self.priority, self.salt) = (n, priority, salt)
     try sampling.validate()
     try limits.check(prompt)
     try limits.check(sampling)

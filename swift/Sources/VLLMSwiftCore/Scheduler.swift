@@ -1,13 +1,19 @@
-/// Decides what each forward pass runs: first one token of every sequence that decodes, then prompt
-/// chunks, until the step's budget of rows is used. First come, first served. Knows no tensor and no
-/// clock: the same arrivals give the same steps.
+/// Decides what each forward pass runs. Knows no tensor and no clock: the same arrivals give the same
+/// steps.
+///
+/// A step holds one row of every sequence that decodes, then prompt rows as far as its budget goes
+/// (`StepCost`); without decoding sequences, the budget is all the rows a step may have. A sequence
+/// takes blocks as its rows are issued. When none are left, the sequence that comes last, by priority
+/// and then arrival, gives up its own and waits; it is computed again later.
 ///
 /// Steps are pipelined: `schedule` may be called once more before `complete` is called for the step
 /// before. A row that continues a token still being sampled says so (`BatchLayout.Token.sampled`).
-public struct Scheduler: Sendable {
+/// Steps take effect in order, so blocks are free for the next step once they are given up, and hold
+/// their rows for the next step once these are issued.
+public final class Scheduler {
   /// What a step will sample, and for whom; entry i is row i of the sampled tokens.
   public struct Sample: Sendable, Equatable {
-    public let request: RequestID
+    public let sequence: SequenceID
     public let sampling: SamplingParams
     /// The draw, uniform in [0, 1).
     public let uniform: Float
@@ -20,17 +26,27 @@ public struct Scheduler: Sendable {
     public var logprobs: Int? { known == nil ? sampling.logprobs : sampling.promptLogprobs }
   }
 
-  public struct Step: Sendable {
-    public fileprivate(set) var layout = BatchLayout()
-    public fileprivate(set) var samples: [Sample] = []
-    /// The requests that have rows in it.
-    public fileprivate(set) var members: [RequestID] = []
-    public fileprivate(set) var promptTokens = 0
+  /// A request whose first rows are found or computed.
+  public struct Start: Sendable, Equatable {
+    public let request: RequestID
+    /// Tokens of its prompt that need not be computed.
+    public let cachedTokens: Int
   }
 
-  /// A token, the end of a request, or both.
+  public struct Step {
+    public internal(set) var layout = BatchLayout()
+    public internal(set) var samples: [Sample] = []
+    public internal(set) var starts: [Start] = []
+    public internal(set) var promptTokens = 0
+    var number: UInt64 = 0
+    /// The sequences of `layout`, and of `samples`.
+    var members: [Sequence] = []
+    var sampled: [Sequence] = []
+  }
+
+  /// A token, the end of a sequence, or both.
   public struct Outcome: Sendable, Equatable {
-    public let request: RequestID
+    public let sequence: SequenceID
     public let token: Int32?
     public let finish: FinishReason?
     /// The token that ended it with `stop`.
@@ -39,21 +55,17 @@ public struct Scheduler: Sendable {
     public let sample: Int
   }
 
-  private struct Running {
-    let request: Request
-    let blocks: [Int32]
-    /// Rows issued so far; also the position of the next.
-    var position = 0
-    var samplesIssued = 0
-    var samplesRead = 0
-    /// Its newest token, once its prompt is through.
-    var newest: BatchLayout.Token?
-    var stepsInFlight = 0
-    var finished = false
+  public struct Limits: Sendable {
+    /// Rows of one step.
+    public var maxRows: Int
+    /// Sequences that run at once; a step has a row for each.
+    public var maxSequences: Int
+    public var blocks: Int
+    public var cost: StepCost
 
-    var promptLeft: Int { max(0, request.prompt.count - position) }
-    var wantsDecode: Bool {
-      !finished && newest != nil && samplesIssued < request.sampling.maxTokens
+    public init(maxRows: Int, maxSequences: Int, blocks: Int, cost: StepCost) {
+      (self.maxRows, self.maxSequences) = (maxRows, min(maxSequences, maxRows))
+      (self.blocks, self.cost) = (blocks, cost)
     }
   }
 
@@ -61,171 +73,119 @@ public struct Scheduler: Sendable {
   /// logits, and 128 rows of a vocabulary of 128k are 64 MB.
   static let maxScoredRows = 128
 
-  private let maxRows: Int
-  private let maxSequences: Int
-  private var allocator: BlockAllocator
-  private var waiting: [Request] = []
-  private var running: [Running] = []
+  let limits: Limits
+  var cache: PrefixCache
+  /// Both in the order of `Sequence.precedes`.
+  var waiting: [Sequence] = []
+  var running: [Sequence] = []
+  var counted = Counts()
+  private var arrivals: UInt64 = 0
+  private var steps: UInt64 = 0
 
-  /// - Parameters:
-  ///   - maxRows: rows of one step (vLLM's `max_num_batched_tokens`).
-  ///   - maxSequences: sequences that run at once (`max_num_seqs`).
-  public init(maxRows: Int, maxSequences: Int, blocks: Int) {
-    self.maxRows = maxRows
-    self.maxSequences = min(maxSequences, maxRows)
-    allocator = BlockAllocator(capacity: blocks)
+  public init(_ limits: Limits) {
+    self.limits = limits
+    cache = PrefixCache(capacity: limits.blocks)
   }
 
-  public var waitingCount: Int { waiting.count }
-  public var runningCount: Int { running.count { !$0.finished } }
   public var isIdle: Bool { waiting.isEmpty && running.isEmpty }
-  public var blockCapacity: Int { allocator.capacity }
-  public var blocksInUse: Int { allocator.capacity - allocator.available }
 
-  public mutating func submit(_ request: Request) {
-    waiting.append(request)
+  public var counts: Counts {
+    var counts = counted
+    (counts.running, counts.waiting) = (running.count, waiting.count)
+    (counts.blocks, counts.blocksUsed) = (cache.capacity, cache.inUse)
+    counts.blocksCached = cache.idle
+    return counts
   }
 
-  /// Ends a request. Its blocks are free once no step in flight writes them.
+  /// Queues a request's sequences. O(waiting) for each.
+  public func submit(_ request: Request) {
+    arrivals += 1
+    for index in 0..<request.n {
+      insert(Sequence(request, index: index, arrival: arrivals), in: &waiting)
+    }
+  }
+
+  /// Ends a request; its blocks are free for the next step. O(waiting + running).
   /// - Returns: whether it was there and not yet finished.
-  public mutating func cancel(_ id: RequestID) -> Bool {
-    if let index = waiting.firstIndex(where: { $0.id == id }) {
-      waiting.remove(at: index)
-      return true
-    }
-    guard let index = running.firstIndex(where: { $0.request.id == id && !$0.finished }) else {
-      return false
-    }
-    running[index].finished = true
-    retire()
-    return true
+  public func cancel(_ id: RequestID) -> Bool {
+    let ended = (waiting + running).filter { $0.id.request == id }
+    for sequence in ended { end(sequence) }
+    return !ended.isEmpty
   }
 
-  /// Ends every request, as after a failure of the backend, and frees every block.
+  /// Ends every request, as after a failure of the backend, and forgets what the blocks hold.
   /// - Returns: those that were not yet finished.
-  public mutating func cancelAll() -> [RequestID] {
-    let ended = running.filter { !$0.finished }.map(\.request.id) + waiting.map(\.id)
-    waiting.removeAll()
-    for sequence in running { allocator.release(sequence.blocks) }
-    running.removeAll()
-    return ended
+  public func cancelAll() -> Set<RequestID> {
+    let ended = waiting + running
+    for sequence in ended { end(sequence) }
+    cache.reset()
+    return Set(ended.map(\.id.request))
   }
 
   /// Blocks for work beside the requests, or nil if too few are free. Give back with `release`.
-  public mutating func borrowBlocks(_ count: Int) -> [Int32]? { allocator.allocate(count) }
-  public mutating func release(_ blocks: [Int32]) { allocator.release(blocks) }
+  public func borrowBlocks(_ count: Int) -> [Int32]? { cache.take(count) }
+  public func release(_ blocks: [Int32]) { cache.letGo(blocks) }
 
-  /// The next step, or nil when there is nothing to run.
-  public mutating func schedule() -> Step? {
+  /// The next step, or nil when there is nothing to run. O(running + rows), and for each sequence
+  /// that it looks at in the queue O(tokens + running).
+  public func schedule() -> Step? {
+    steps += 1
     var step = Step()
-    var budget = maxRows
-    for index in running.indices where budget > 0 && running[index].wantsDecode {
-      issue(index, rows: 1, in: &step)
-      budget -= 1
+    step.number = steps
+    for sequence in running where sequence.wantsRows && sequence.decodes {
+      issue(sequence, rows: 1, in: &step)
     }
-    for index in running.indices where budget > 0 && !running[index].finished {
-      budget -= issuePrompt(index, budget: budget, in: &step)
-    }
-    while budget > 0, admit() {
-      budget -= issuePrompt(running.count - 1, budget: budget, in: &step)
-    }
+    let budget = promptBudget(beside: step)
+    admit(for: budget, in: &step)
+    issuePrompts(within: budget, in: &step)
+    // Not earlier: a step computes its sequences side by side, so none may read another's rows.
+    for sequence in step.members { register(sequence) }
     return step.members.isEmpty ? nil : step
   }
 
   /// Takes the step's sampled tokens. Tokens of requests that ended meanwhile are dropped.
   /// - Parameter tokens: one for each of `step.samples`.
-  public mutating func complete(_ step: Step, tokens: [Int32]) -> [Outcome] {
+  public func complete(_ step: Step, tokens: [Int32]) -> [Outcome] {
     var outcomes: [Outcome] = []
-    for (row, (sample, token)) in zip(step.samples, tokens).enumerated() where sample.known == nil {
-      guard let index = running.firstIndex(where: { $0.request.id == sample.request }),
-        !running[index].finished
-      else { continue }
-      outcomes.append(take(token, of: row, for: index))
+    for (row, (sequence, token)) in zip(step.sampled, tokens).enumerated()
+    where sequence.state != .ended && step.samples[row].known == nil {
+      let outcome = sequence.append(token, of: row)
+      register(sequence)
+      if outcome.finish != nil { end(sequence) }
+      outcomes.append(outcome)
     }
-    for id in step.members {
-      guard let index = running.firstIndex(where: { $0.request.id == id }) else { continue }
-      running[index].stepsInFlight -= 1
-    }
-    retire()
     return outcomes
   }
+}
 
-  private mutating func admit() -> Bool {
-    guard running.count < maxSequences, let next = waiting.first,
-      let blocks = allocator.allocate(
-        BlockAllocator.blocks(for: next.prompt.count + next.sampling.maxTokens))
-    else { return false }
-    waiting.removeFirst()
-    running.append(Running(request: next, blocks: blocks))
-    return true
+extension Scheduler {
+  func insert(_ sequence: Sequence, in queue: inout [Sequence]) {
+    // Most come last.
+    let index = queue.lastIndex { $0.precedes(sequence) }.map { $0 + 1 } ?? 0
+    queue.insert(sequence, at: index)
   }
 
-  /// Issues as many rows of a prompt as fit.
-  /// - Returns: how many.
-  private mutating func issuePrompt(_ index: Int, budget: Int, in step: inout Step) -> Int {
-    let scored = step.samples.count { $0.known != nil }
-    let scores = running[index].request.sampling.promptLogprobs != nil
-    let rows = min(
-      running[index].promptLeft, budget, scores ? Self.maxScoredRows - scored : budget)
-    if rows > 0 { issue(index, rows: rows, in: &step) }
-    return rows
-  }
-
-  private mutating func issue(_ index: Int, rows: Int, in step: inout Step) {
-    let sequence = running[index]
-    let request = sequence.request
-    let end = sequence.position + rows
-    let tokens: [BatchLayout.Token] =
-      if let newest = sequence.newest {
-        [newest]
-      } else {
-        request.prompt[sequence.position..<end].map { .id($0) }
-      }
-    let samples = end >= request.prompt.count
-    let scored =
-      request.sampling.promptLogprobs == nil || sequence.newest != nil
-      ? [] : request.prompt[sequence.position..<end + (samples ? 0 : 1)].dropFirst()
-    step.layout.append(
-      tokens, position: sequence.position, blocks: sequence.blocks,
-      logits: scored.count + (samples ? 1 : 0))
-    step.samples += scored.map { known in
-      Sample(
-        request: request.id, sampling: request.sampling, uniform: 0, index: 0, known: known)
+  /// Lets others find the sequence's full blocks.
+  private func register(_ sequence: Sequence) {
+    guard sequence.state == .running else { return }
+    while sequence.registered < sequence.fullBlocks, let end = sequence.registeredEnd,
+      let tokens = sequence.tokens(ofBlock: sequence.registered)
+    {
+      sequence.registeredEnd = cache.register(
+        tokens, after: end, block: sequence.blocks[sequence.registered])
+      sequence.registered += 1
     }
-    if sequence.newest == nil { step.promptTokens += rows }
-    if samples {
-      running[index].newest = .sampled(step.samples.count)
-      step.samples.append(
-        Sample(
-          request: request.id, sampling: request.sampling,
-          uniform: Philox.uniform(
-            seed: request.seed, index: UInt64(sequence.samplesIssued)),
-          index: sequence.samplesIssued, known: nil))
-      running[index].samplesIssued += 1
-    }
-    running[index].position = end
-    running[index].stepsInFlight += 1
-    step.members.append(request.id)
   }
 
-  private mutating func take(_ token: Int32, of sample: Int, for index: Int) -> Outcome {
-    running[index].samplesRead += 1
-    let sequence = running[index]
-    // The step after may hold a newer one already, still being sampled.
-    if sequence.samplesIssued == sequence.samplesRead { running[index].newest = .id(token) }
-    let stopped = sequence.request.sampling.stopTokenIDs.contains(token)
-    let full = sequence.samplesRead == sequence.request.sampling.maxTokens
-    running[index].finished = stopped || full
-    return Outcome(
-      request: sequence.request.id, token: stopped ? nil : token,
-      finish: stopped ? .stop : full ? .length : nil, stopToken: stopped ? token : nil,
-      sample: sample)
-  }
-
-  private mutating func retire() {
-    for sequence in running where sequence.finished && sequence.stepsInFlight == 0 {
-      allocator.release(sequence.blocks)
+  private func end(_ sequence: Sequence) {
+    if sequence.state == .running {
+      running.removeAll { $0 === sequence }
+    } else {
+      waiting.removeAll { $0 === sequence }
     }
-    running.removeAll { $0.finished && $0.stepsInFlight == 0 }
+    sequence.state = .ended
+    sequence.leader = nil
+    cache.letGo(sequence.blocks)
+    sequence.blocks = []
   }
 }

@@ -70,7 +70,7 @@ final class EngineLoop {
       if let runner = runner(id) {
         runner.submit(new)
       } else {
-        for request in new { requests.end(request.id, .error, error: Self.closed) }
+        for one in new { requests.end(one.request.id, .error, error: Self.closed) }
       }
     case .cancel(let request):
       for runner in runners { runner.cancel(request) }
@@ -91,7 +91,7 @@ final class EngineLoop {
   private func unload(_ id: ModelID) {
     guard let index = runners.firstIndex(where: { $0.id == id }) else { return }
     runners[index].close(Self.closed)
-    past = past + runners[index].counters
+    past = past + runners[index].past()
     runners.remove(at: index)
   }
 }

@@ -1,8 +1,8 @@
 import VLLMSwiftCore
 
-/// Logprobs of a request's prompt, new tokens of it, its end, or several of these.
+/// Logprobs of a prompt, new tokens of a sequence, its end, or several of these.
 public struct Event: Sendable, Equatable {
-  public let request: RequestID
+  public let sequence: SequenceID
   /// Tokens of the prompt whose logprobs these are.
   public internal(set) var promptTokens = 0
   /// As many a token, and 0 where the request wants none; so are `logprobs`.
@@ -12,6 +12,8 @@ public struct Event: Sendable, Equatable {
   public internal(set) var finish: FinishReason?
   /// The token that ended it with `stop`, which is not among its tokens.
   public internal(set) var stopToken: Int32?
+
+  fileprivate var isEmpty: Bool { self == Event(sequence: sequence) }
 
   mutating func append(_ later: Event) {
     promptTokens += later.promptTokens
@@ -38,13 +40,13 @@ public struct EventRoom: Sendable {
   }
 }
 
-/// What the engine has to tell, oldest first. Events of one request that nobody has read yet become
+/// What the engine has to tell, oldest first. Events of one sequence that nobody has read yet become
 /// one, so a reader that falls behind costs no more than its tokens.
 final class EventQueue: Sendable {
   fileprivate struct State {
     var events: [Event] = []
-    /// Where a request's unread event is, counted from the first event ever.
-    var unread: [RequestID: Int] = [:]
+    /// Where a sequence's unread event is, counted from the first event ever.
+    var unread: [SequenceID: Int] = [:]
     var taken = 0
     var woken = false
     var closed = false
@@ -54,20 +56,20 @@ final class EventQueue: Sendable {
 
   func push(_ event: Event) {
     state.update { state in
-      if let index = state.unread[event.request] {
+      if let index = state.unread[event.sequence] {
         state.events[index - state.taken].append(event)
       } else {
-        state.unread[event.request] = state.taken + state.events.count
+        state.unread[event.sequence] = state.taken + state.events.count
         state.events.append(event)
       }
     }
   }
 
-  /// Drops what is unread of a request.
-  func discard(_ request: RequestID) {
+  /// Drops what is unread of a sequence.
+  func discard(_ sequence: SequenceID) {
     state.withLock { state in
-      guard let index = state.unread.removeValue(forKey: request) else { return }
-      state.events[index - state.taken] = Event(request: request)
+      guard let index = state.unread.removeValue(forKey: sequence) else { return }
+      state.events[index - state.taken] = Event(sequence: sequence)
     }
   }
 
@@ -110,9 +112,9 @@ extension EventQueue.State {
     var (result, room, count): ([Event], EventRoom, Int) = ([], room, 0)
     while count < events.count, result.count < room.events {
       let part = events[count].split(room)
-      if part != Event(request: part.request) { result.append(part) }
-      guard events[count] == Event(request: part.request) else { break }
-      unread[part.request] = nil
+      if !part.isEmpty { result.append(part) }
+      guard events[count].isEmpty else { break }
+      unread[part.sequence] = nil
       room.tokens -= part.tokens.count
       room.logprobs -= part.promptLogprobs.count + part.logprobs.count
       count += 1
@@ -127,7 +129,7 @@ extension Event {
   /// Takes off what fits; all of it leaves an event of nothing.
   fileprivate mutating func split(_ room: EventRoom) -> Event {
     let prompt = room.fits(promptTokens, logprobs: promptLogprobs.count)
-    var (part, room) = (Event(request: request), room)
+    var (part, room) = (Event(sequence: sequence), room)
     part.promptTokens = prompt
     part.promptLogprobs = promptLogprobs.removingFirst(prompt, of: promptTokens)
     promptTokens -= prompt

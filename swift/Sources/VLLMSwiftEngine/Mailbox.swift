@@ -8,9 +8,15 @@ public typealias ModelID = UInt64
 enum Command: Sendable {
   case load(ModelID, any Checkpoint, ModelOptions, Reply<ModelSummary>)
   case unload(ModelID, Reply<Void>)
-  case submit(ModelID, [Request])
+  case submit(ModelID, [Submission])
   case cancel(RequestID)
   case logits(ModelID, LogitsRequest, Reply<Void>)
+}
+
+/// A request, and when it has to have ended.
+struct Submission: Sendable {
+  let request: Request
+  let deadline: ContinuousClock.Instant?
 }
 
 /// Logits of every position of a sequence, into memory of the caller's, who waits for the reply.

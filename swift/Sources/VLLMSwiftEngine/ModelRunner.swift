@@ -4,8 +4,6 @@ import VLLMSwiftModels
 
 /// One model on the engine's thread: its schedule, and the step that is being computed.
 final class ModelRunner {
-  /// Requests that run at once; vLLM's `max_num_seqs`.
-  private static let maxSequences = 256
   /// Rows of a step that wants all its logits: 128 rows of a vocabulary of 128k are 64 MB.
   private static let logitsRows = 128
 
@@ -13,10 +11,11 @@ final class ModelRunner {
   let model: Model
   private let stream: MLXStream
   private let requests: RequestTable
-  private var scheduler: Scheduler
+  private let scheduler: Scheduler
+  private var deadlines = Deadlines()
   private let samplers: Samplers
   private var inFlight: (step: Scheduler.Step, result: StepResult)?
-  private(set) var counters = Counters()
+  private var counters = Counters()
   /// Called before events go out, so that whoever hears of an end finds it counted.
   private let publish: () -> Void
 
@@ -28,28 +27,44 @@ final class ModelRunner {
     self.publish = publish
     samplers = Samplers(vocabularySize: model.limits.vocabularySize)
     scheduler = Scheduler(
-      maxRows: Model.maxRows, maxSequences: Self.maxSequences, blocks: model.cacheBlocks)
+      Scheduler.Limits(
+        maxRows: model.maxRows, maxSequences: model.maxSequences, blocks: model.cacheBlocks,
+        cost: model.executor.stepCost))
   }
 
   var isIdle: Bool { scheduler.isIdle && inFlight == nil }
 
-  func submit(_ new: [Request]) {
-    for request in new {
-      samplers.add(request)
-      scheduler.submit(request)
+  func submit(_ new: [Submission]) {
+    for one in new {
+      samplers.add(one.request)
+      scheduler.submit(one.request)
+      if let deadline = one.deadline { deadlines.add(one.request.id, deadline) }
     }
   }
 
   func cancel(_ request: RequestID) {
+    deadlines.remove(request)
     guard scheduler.cancel(request) else { return }
     samplers.remove(request)
     publish()
     requests.end(request, .cancelled)
   }
 
+  /// Ends the requests whose time is over.
+  private func expire() {
+    for request in deadlines.takeDue() where scheduler.cancel(request) {
+      publish()
+      requests.end(
+        request, .error,
+        error: EngineError(
+          .timedOut, "the request did not end within its timeout: raise it, or ask for less"))
+    }
+  }
+
   /// Issues the next step, then reads the one before: the device is never without work while tokens
   /// are handed out.
   func advance() {
+    expire()
     do {
       let next = try issue()
       let previous = inFlight
@@ -72,16 +87,20 @@ final class ModelRunner {
 
   func stats() -> Counters {
     var counters = counters
-    counters.running = scheduler.runningCount
-    counters.waiting = scheduler.waitingCount
-    counters.blocks = scheduler.blockCapacity
-    counters.blocksUsed = scheduler.blocksInUse
+    counters.schedule = scheduler.counts
+    return counters
+  }
+
+  /// What stays counted once the model is gone.
+  func past() -> Counters {
+    var counters = stats()
+    counters.schedule = counters.schedule.past
     return counters
   }
 
   private func issue() throws -> (step: Scheduler.Step, result: StepResult)? {
     guard let step = scheduler.schedule() else { return nil }
-    for sequence in step.members { requests.started(sequence) }
+    for start in step.starts { requests.started(start) }
     let previous = inFlight.flatMap { $0.step.samples.isEmpty ? nil : $0.result.tokens }
     let rows = try samplers.rows(step.samples)
     let result = try model.executor.issue(step.layout, rows, after: previous)
@@ -101,12 +120,15 @@ final class ModelRunner {
     let logprobs = try result.logprobs(of: step.samples, on: stream)
     counters.outputTokens += step.samples.count { $0.known == nil }
     let outcomes = scheduler.complete(step, tokens: tokens)
-    for outcome in outcomes where outcome.finish != nil { samplers.remove(outcome.request) }
     publish()
     for (sample, logprobs) in zip(step.samples, logprobs) where sample.known != nil {
-      requests.deliver(promptLogprobs: logprobs, of: sample.request)
+      requests.deliver(promptLogprobs: logprobs, of: sample.sequence)
     }
-    for outcome in outcomes { requests.deliver(outcome, logprobs: logprobs[outcome.sample]) }
+    for outcome in outcomes
+    where requests.deliver(outcome, logprobs: logprobs[outcome.sample]) {
+      samplers.remove(outcome.sequence.request)
+      deadlines.remove(outcome.sequence.request)
+    }
   }
 
   private func fail(_ error: any Error) {
@@ -116,14 +138,17 @@ final class ModelRunner {
     let ended = scheduler.cancelAll()
     samplers.removeAll()
     publish()
-    for request in ended { requests.end(request, .error, error: error) }
+    for request in ended {
+      deadlines.remove(request)
+      requests.end(request, .error, error: error)
+    }
   }
 
   /// The logits of every position of a sequence of its own, beside the requests.
   func logits(_ request: LogitsRequest) throws {
     let count = request.tokens.count
     let vocabulary = model.limits.vocabularySize
-    guard let blocks = scheduler.borrowBlocks(BlockAllocator.blocks(for: count)) else {
+    guard let blocks = scheduler.borrowBlocks(BlockPool.blocks(for: count)) else {
       throw EngineError(
         .requestTooLarge, "\(count) tokens of KV cache are not free beside the running requests")
     }
@@ -147,19 +172,15 @@ final class ModelRunner {
 
 /// What a model has done and is doing.
 public struct Counters: Sendable {
-  public var running = 0
-  public var waiting = 0
   public var promptTokens = 0
   public var outputTokens = 0
   public var steps = 0
-  public var blocks = 0
-  public var blocksUsed = 0
+  public var schedule = Scheduler.Counts()
 
   static func + (a: Counters, b: Counters) -> Counters {
     Counters(
-      running: a.running + b.running, waiting: a.waiting + b.waiting,
       promptTokens: a.promptTokens + b.promptTokens,
       outputTokens: a.outputTokens + b.outputTokens, steps: a.steps + b.steps,
-      blocks: a.blocks + b.blocks, blocksUsed: a.blocksUsed + b.blocksUsed)
+      schedule: a.schedule + b.schedule)
   }
 }

@@ -3,6 +3,8 @@ import VLLMSwiftCore
 /// What is known of a request from submission to release.
 public struct RequestInfo: Sendable {
   public var promptTokens = 0
+  /// Of the prompt, found in the prefix cache.
+  public var cachedTokens = 0
   public var outputTokens = 0
   public var queued: Duration = .zero
   public var prefill: Duration = .zero
@@ -14,11 +16,15 @@ public struct RequestInfo: Sendable {
 final class RequestTable: Sendable {
   private struct Record {
     let model: ModelID
+    let outputs: Int
     let submitted: ContinuousClock.Instant
     var started: ContinuousClock.Instant?
     var firstToken: ContinuousClock.Instant?
-    var ended = false
+    /// Indices of the sequences that have not ended.
+    var running: Set<Int>
     var info: RequestInfo
+
+    var ended: Bool { running.isEmpty }
   }
 
   private struct State {
@@ -44,7 +50,8 @@ final class RequestTable: Sendable {
       for request in requests {
         var info = RequestInfo()
         info.promptTokens = request.prompt.count
-        state.records[request.id] = Record(model: model, submitted: now, info: info)
+        state.records[request.id] = Record(
+          model: model, outputs: request.n, submitted: now, running: Set(0..<request.n), info: info)
       }
     }
   }
@@ -63,34 +70,40 @@ final class RequestTable: Sendable {
   func release(_ id: RequestID) -> Bool {
     state.withLock { state in
       guard let record = state.records.removeValue(forKey: id) else { return false }
-      events.discard(id)
+      for index in 0..<record.outputs { events.discard(SequenceID(request: id, index: index)) }
       return !record.ended
     }
   }
 
   /// Notes that a request's first rows are being computed.
-  func started(_ id: RequestID) {
+  func started(_ start: Scheduler.Start) {
     state.withLock { state in
-      guard let record = state.records[id], record.started == nil else { return }
+      guard let record = state.records[start.request], record.started == nil else { return }
       let now = ContinuousClock.now
-      state.records[id]?.started = now
-      state.records[id]?.info.queued = now - record.submitted
+      state.records[start.request]?.started = now
+      state.records[start.request]?.info.queued = now - record.submitted
+      state.records[start.request]?.info.cachedTokens = start.cachedTokens
     }
   }
 
-  /// - Parameter logprobs: of one token of the prompt.
-  func deliver(promptLogprobs logprobs: ArraySlice<TokenLogprob>, of id: RequestID) {
+  /// - Parameter logprobs: of one token of the sequence's prompt.
+  func deliver(promptLogprobs logprobs: ArraySlice<TokenLogprob>, of sequence: SequenceID) {
     state.withLock { state in
-      guard let record = state.records[id], !record.ended else { return }
-      events.push(Event(request: id, promptTokens: 1, promptLogprobs: Array(logprobs)))
+      guard let record = state.records[sequence.request],
+        record.running.contains(sequence.index)
+      else { return }
+      events.push(Event(sequence: sequence, promptTokens: 1, promptLogprobs: Array(logprobs)))
     }
   }
 
+  /// Passes on what became of a sequence.
   /// - Parameter logprobs: of the outcome's token.
-  func deliver(_ outcome: Scheduler.Outcome, logprobs: ArraySlice<TokenLogprob>) {
+  /// - Returns: whether its request has ended.
+  func deliver(_ outcome: Scheduler.Outcome, logprobs: ArraySlice<TokenLogprob>) -> Bool {
     let now = ContinuousClock.now
-    state.withLock { state in
-      guard var record = state.records[outcome.request] else { return }
+    let id = outcome.sequence.request
+    return state.withLock { state in
+      guard var record = state.records[id] else { return true }
       if let first = record.firstToken {
         record.info.decode = now - first
       } else {
@@ -98,23 +111,27 @@ final class RequestTable: Sendable {
         record.info.prefill = now - (record.started ?? now)
       }
       record.info.outputTokens += outcome.token == nil ? 0 : 1
-      record.ended = outcome.finish != nil
-      state.records[outcome.request] = record
+      if outcome.finish != nil { record.running.remove(outcome.sequence.index) }
+      state.records[id] = record
       events.push(
         Event(
-          request: outcome.request, tokens: outcome.token.map { [$0] } ?? [],
+          sequence: outcome.sequence, tokens: outcome.token.map { [$0] } ?? [],
           logprobs: outcome.token == nil ? [] : Array(logprobs), finish: outcome.finish,
           stopToken: outcome.stopToken))
+      return record.ended
     }
   }
 
-  /// Ends a request from outside the schedule.
+  /// Ends a request's sequences from outside the schedule.
   func end(_ id: RequestID, _ reason: FinishReason, error: EngineError? = nil) {
     state.withLock { state in
       guard let record = state.records[id], !record.ended else { return }
-      state.records[id]?.ended = true
+      state.records[id]?.running = []
       state.records[id]?.info.error = error
-      events.push(Event(request: id, finish: reason))
+      for index in record.running.sorted() {
+        events.push(
+          Event(sequence: SequenceID(request: id, index: index), finish: reason))
+      }
     }
   }
 

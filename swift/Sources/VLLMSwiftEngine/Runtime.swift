@@ -108,16 +108,33 @@ extension Runtime {
 // MARK: - Requests
 
 extension Runtime {
+  /// What a caller asks for.
+  public struct Prompt: Sendable {
+    public var tokens: [Int32]
+    public var sampling = SamplingParams()
+    public var n = 1
+    public var priority = 0
+    /// From submission to the end of its last output.
+    public var timeout: Duration?
+
+    public init(tokens: [Int32]) {
+      self.tokens = tokens
+    }
+  }
+
   /// Queues all or none.
-  public func submit(_ prompts: [(tokens: [Int32], sampling: SamplingParams)], to model: ModelID)
-    throws -> Range<RequestID>
-  {
+  public func submit(_ prompts: [Prompt], to model: ModelID) throws -> Range<RequestID> {
     let limits = try summary(model).limits
     let names = requests.names(prompts.count)
+    let now = ContinuousClock.now
     let new = try zip(names, prompts).map { name, prompt in
-      try Request(id: name, prompt: prompt.tokens, sampling: prompt.sampling, limits: limits)
+      Submission(
+        request: try Request(
+          id: name, prompt: prompt.tokens, sampling: prompt.sampling, n: prompt.n,
+          priority: prompt.priority, limits: limits),
+        deadline: prompt.timeout.map { now + $0 })
     }
-    requests.add(new, model: model)
+    requests.add(new.map(\.request), model: model)
     do {
       try mailbox.post(.submit(model, new))
     } catch {

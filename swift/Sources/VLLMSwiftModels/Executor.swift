@@ -10,6 +10,9 @@ public protocol Executor: AnyObject {
   /// KV cache of `kvBlockTokens` tokens, all layers.
   var bytesPerBlock: Int { get }
 
+  /// What its steps cost relative to each other.
+  var stepCost: StepCost { get }
+
   /// Makes the KV cache. Called once, before the first step.
   func allocateCache(blocks: Int) throws
 

@@ -27,7 +27,7 @@ struct MemoryBudget {
   /// four sequences of full length, if they take no more than half of what the machine has left.
   func cacheBlocks(for executor: any Executor, maxModelLength: Int) throws -> Int {
     let used = executor.weightBytes + executor.workspaceBytes
-    let sequence = BlockAllocator.blocks(for: maxModelLength)
+    let sequence = BlockPool.blocks(for: maxModelLength)
     guard let bytes else {
       let left = max(0, Self.machineBytes - used) / 2
       return max(1, min(4 * sequence, left / executor.bytesPerBlock))

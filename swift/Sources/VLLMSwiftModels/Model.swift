@@ -23,6 +23,9 @@ public struct ModelOptions: Sendable {
 
   public var device = Device.auto
   public var kernels = Kernels.auto
+  /// Sequences that run at once, and rows of one step. Nil: a default.
+  public var maxSequences: Int?
+  public var maxRows: Int?
   /// Nil: what the model was trained for.
   public var maxModelLength: Int?
   /// Bytes for weights, KV cache and workspace. Nil: no bound of ours.
@@ -33,8 +36,13 @@ public struct ModelOptions: Sendable {
 
 /// A loaded model: its executor, and what it can serve.
 public struct Model {
+  private static let defaultRows = 256
+  private static let defaultSequences = 256
+  private static let mostRows = 65536
+
   /// Rows of the largest step; longer prompts are computed in chunks.
-  public static let maxRows = 256
+  public let maxRows: Int
+  public let maxSequences: Int
 
   public let executor: any Executor
   public let limits: RequestLimits
@@ -55,6 +63,7 @@ public struct Model {
     let budget = MemoryBudget(bytes: options.memoryBudget)
     try budget.checkWeights(of: checkpoint)
     let length = try Self.length(options, config, checkpoint)
+    (maxRows, maxSequences) = try Self.stepLimits(options)
     // Opening a model leaves tens of megabytes behind that are free and yet resident (the tokenizer's
     // JSON among them).
     ck_trim_memory()
@@ -66,7 +75,7 @@ public struct Model {
       executor = try ReferenceExecutor(config, checkpoint, on: stream)
     } else {
       executor = try PlanExecutor(
-        config, checkpoint, isa: kernels.isa, maxRows: Self.maxRows, on: stream)
+        config, checkpoint, isa: kernels.isa, maxRows: maxRows, on: stream)
     }
     cacheBlocks = try budget.cacheBlocks(for: executor, maxModelLength: length)
     try executor.allocateCache(blocks: cacheBlocks)
@@ -90,6 +99,23 @@ public struct Model {
           + "\(checkpoint.path) was trained for")
     }
     return length
+  }
+
+  private static func stepLimits(_ options: ModelOptions) throws -> (rows: Int, sequences: Int) {
+    let rows = options.maxRows ?? defaultRows
+    guard (1...mostRows).contains(rows) else {
+      throw EngineError(
+        .invalidArgument,
+        "max_num_batched_tokens is \(rows), and must be from 1 to \(mostRows)")
+    }
+    let sequences = options.maxSequences ?? min(defaultSequences, rows)
+    guard (1...rows).contains(sequences) else {
+      throw EngineError(
+        .invalidArgument,
+        "max_num_seqs is \(sequences), and must be from 1 to max_num_batched_tokens, \(rows): a "
+          + "step has a row for each running sequence")
+    }
+    return (rows, sequences)
   }
 
   private static func resolve(

@@ -5,10 +5,12 @@ import VLLMSwiftCore
 
 @Suite struct EventQueueTests {
   private let queue = EventQueue()
+  private let first = SequenceID(request: 1)
+  private let second = SequenceID(request: 2)
   private let one = EventRoom(events: 1, tokens: 1, logprobs: 0)
 
   private func push(_ request: RequestID, _ tokens: [Int32], _ finish: FinishReason? = nil) {
-    queue.push(Event(request: request, tokens: tokens, finish: finish))
+    queue.push(Event(sequence: SequenceID(request: request), tokens: tokens, finish: finish))
   }
 
   private func take(events: Int = 10, tokens: Int = 100, logprobs: Int = 0) throws -> [Event] {
@@ -22,8 +24,8 @@ import VLLMSwiftCore
     push(1, [11], .stop)
     #expect(
       try take() == [
-        Event(request: 1, tokens: [10, 11], finish: .stop),
-        Event(request: 2, tokens: [20], finish: nil),
+        Event(sequence: SequenceID(request: 1), tokens: [10, 11], finish: .stop),
+        Event(sequence: SequenceID(request: 2), tokens: [20], finish: nil),
       ])
     #expect(try take().isEmpty)
   }
@@ -45,10 +47,10 @@ import VLLMSwiftCore
 
   @Test func aTakeHasNoMoreEventsThanItsRoom() throws {
     for request in 1...5 as ClosedRange<RequestID> { push(request, [Int32(request)]) }
-    #expect(try take(events: 2).map(\.request) == [1, 2])
+    #expect(try take(events: 2).map(\.sequence.request) == [1, 2])
     push(3, [33])
     #expect(try take(events: 2).map(\.tokens) == [[3, 33], [4]])
-    #expect(try take().map(\.request) == [5])
+    #expect(try take().map(\.sequence.request) == [5])
   }
 
   private func logprobs(_ tokens: [Int32], each: Int) -> [TokenLogprob] {
@@ -61,14 +63,14 @@ import VLLMSwiftCore
   func aTokenIsNeverSplitFromItsLogprobs(_ room: Int) throws {
     for token in 0..<5 as Range<Int32> {
       queue.push(
-        Event(request: 1, promptTokens: 1, promptLogprobs: logprobs([token], each: 2)))
+        Event(sequence: first, promptTokens: 1, promptLogprobs: logprobs([token], each: 2)))
     }
     for token in 5..<12 as Range<Int32> {
       queue.push(
         Event(
-          request: 1, tokens: [token], logprobs: logprobs([token], each: 3),
+          sequence: first, tokens: [token], logprobs: logprobs([token], each: 3),
           finish: token == 11 ? .length : nil))
-      queue.push(Event(request: 2, tokens: [token]))
+      queue.push(Event(sequence: second, tokens: [token]))
     }
     var (prompt, tokens, values): ([TokenLogprob], [Int32], [TokenLogprob]) = ([], [], [])
     var (beside, end): ([Int32], FinishReason?) = ([], nil)
@@ -76,7 +78,7 @@ import VLLMSwiftCore
       let events = try take(tokens: 4, logprobs: room)
       #expect(!events.isEmpty)
       #expect(events.map { $0.promptLogprobs.count + $0.logprobs.count }.reduce(0, +) <= room)
-      for event in events where event.request == 1 {
+      for event in events where event.sequence == first {
         #expect(end == nil)
         #expect(event.promptLogprobs.count == 2 * event.promptTokens)
         #expect(event.logprobs.count == 3 * event.tokens.count)
@@ -84,7 +86,7 @@ import VLLMSwiftCore
         (prompt, values) = (prompt + event.promptLogprobs, values + event.logprobs)
         (tokens, end) = (tokens + event.tokens, event.finish)
       }
-      beside += events.filter { $0.request == 2 }.flatMap(\.tokens)
+      beside += events.filter { $0.sequence == second }.flatMap(\.tokens)
     }
     #expect(prompt == logprobs([0, 1, 2, 3, 4], each: 2))
     #expect(tokens == [5, 6, 7, 8, 9, 10, 11] && values == logprobs(tokens, each: 3))
@@ -93,8 +95,8 @@ import VLLMSwiftCore
 
   @Test func aReaderWithoutRoomForATokensLogprobsIsTold() throws {
     push(2, [7])
-    queue.push(Event(request: 1, tokens: [1], logprobs: logprobs([1], each: 3)))
-    #expect(try take(logprobs: 2).map(\.request) == [2])
+    queue.push(Event(sequence: first, tokens: [1], logprobs: logprobs([1], each: 3)))
+    #expect(try take(logprobs: 2).map(\.sequence) == [second])
     let error = #expect(throws: EngineError.self) { try take(logprobs: 2) }
     #expect(error?.code == .invalidArgument)
     #expect(try take(logprobs: 3).map(\.tokens) == [[1]])
@@ -103,9 +105,9 @@ import VLLMSwiftCore
   @Test func aDiscardedRequestIsNotHeardOf() throws {
     push(1, [1])
     push(2, [2], .stop)
-    queue.discard(2)
+    queue.discard(SequenceID(request: 2))
     push(3, [3])
-    #expect(try take().map(\.request) == [1, 3])
+    #expect(try take().map(\.sequence.request) == [1, 3])
   }
 
   @Test func aWakeEndsOneWaitAndNoMore() throws {

@@ -52,6 +52,10 @@ def test_defaults_are_vllms() -> None:
         ("stop", 1),
         ("stop", b"bytes"),
         ("stop_token_ids", [-1]),
+        ("n", 0),
+        ("n", 1025),
+        ("n", 1.5),
+        ("n", True),
         ("stop_token_ids", ["2"]),
         ("stop_token_ids", 2),
         ("stop_token_ids", "2"),
@@ -93,7 +97,6 @@ def test_a_bad_value_is_named(field: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("n", 2),
         ("logprobs", -1),
         ("prompt_logprobs", -1),
         ("include_stop_str_in_output", True),

@@ -40,6 +40,8 @@ def test_engine_options_reach_the_engine(model: Model, engines: list[FakeEngine]
         local_files_only=True,
         max_model_len=512,
         memory_budget=2**30,
+        max_num_seqs=8,
+        max_num_batched_tokens=128,
         share=False,
     ).invoke("Hi")
     assert engines[0].model == str(Path("a") / "folder")
@@ -51,6 +53,8 @@ def test_engine_options_reach_the_engine(model: Model, engines: list[FakeEngine]
         "local_files_only": True,
         "max_model_len": 512,
         "memory_budget": 2**30,
+        "max_num_seqs": 8,
+        "max_num_batched_tokens": 128,
         "share": False,
     }
 
@@ -133,7 +137,7 @@ def test_a_bad_option_names_itself(
         ({"presence_penalty": 2.5}, InvalidArgumentError),
         ({"logprobs": -1}, UnsupportedError),
         ({"prompt_logprobs": 3}, UnsupportedError),
-        ({"n": 2}, UnsupportedError),
+        ({"n": 0}, InvalidArgumentError),
         ({"tools": []}, UnsupportedError),
         ({"response_format": {"type": "json_object"}}, UnsupportedError),
         ({"temprature": 0.5}, UnsupportedError),

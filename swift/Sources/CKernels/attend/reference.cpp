@@ -107,3 +107,17 @@ extern "C" int ck_ref_attend(cmlx_stream stream, cmlx_array qkv, const ck_attent
     *out = cmlx::boxed(count == 1 ? mixed[0] : mx::concatenate(mixed, 0, s));
   });
 }
+
+extern "C" int ck_ref_copy_block(cmlx_stream stream, cmlx_array pool, int from, int to,
+                                 cmlx_error* error) {
+  return cmlx::guarded(error, [&] {
+    mx::Stream s = stream->value;
+    int heads = pool->value.shape(1), dim = pool->value.shape(2);
+    auto slot = [](int block) { return block * CK_BLOCK_TOKENS; };
+    // A copy first: a slice of the pool would be its second owner, and no update in place.
+    mx::array source = mx::contiguous(
+        mx::slice(pool->value, {slot(from), 0, 0}, {slot(from + 1), heads, dim}, s), false, s);
+    pool->value = mx::slice_update(std::move(pool->value), source, {slot(to), 0, 0},
+                                   {slot(to + 1), heads, dim}, s);
+  });
+}

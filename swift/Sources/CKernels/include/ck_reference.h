@@ -32,6 +32,10 @@ int ck_ref_attend(cmlx_stream stream, cmlx_array qkv, const ck_attention* attent
                   cmlx_array keys, cmlx_array values, const ck_sequence* sequences, int count,
                   cmlx_array* out, cmlx_error* error);
 
+/* `pool`: keys or values as above; its handle comes to hold the array with block `to` like `from`.
+ */
+int ck_ref_copy_block(cmlx_stream stream, cmlx_array pool, int from, int to, cmlx_error* error);
+
 int ck_ref_linear(cmlx_stream stream, cmlx_array x, const ck_ref_matrix* matrix,
                   cmlx_array residual, cmlx_array* out, cmlx_error* error);
 

@@ -139,12 +139,19 @@ typedef struct ck_sequence {
   const int32_t* blocks; /* block table: block i holds positions 32 i ... */
 } ck_sequence;
 
+/* Block `to` takes the contents of block `from`, in all layers. */
+typedef struct ck_copy {
+  int32_t from, to;
+} ck_copy;
+
 typedef struct ck_step {
   int32_t row_count, sequence_count, logit_count;
   const int32_t* tokens;        /* [row_count]; -1 - i: the i-th of `previous` */
   const ck_sequence* sequences; /* their rows cover 0 ..< row_count in order */
   const int32_t* logit_rows;    /* [logit_count], ascending */
   const float* inputs;          /* of ck_plan_input, else NULL */
+  const ck_copy* copies;        /* [copy_count], done in order before any row is computed */
+  int32_t copy_count;
 } ck_step;
 
 /* One step as one lazy array, logits: float32 [logit_count, vocabulary] (or, of a plan not ended by

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <cstring>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -60,6 +61,11 @@ KvCache::KvCache(int layers, int kv_heads, int head_dim, int blocks)
 #if defined(MADV_HUGEPAGE)
   madvise(base_, wanted, MADV_HUGEPAGE);
 #endif
+}
+
+void KvCache::copy_block(int from, int to) {
+  if (from != to)
+    std::memcpy(record(to, 0, 0), record(from, 0, 0), record_bytes_ * layers_ * kv_heads_);
 }
 
 KvCache::~KvCache() { munmap(mapping_, mapped_); }

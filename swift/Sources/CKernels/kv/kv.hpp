@@ -64,6 +64,9 @@ class KvCache {
            kv_head * record_bytes_;
   }
 
+  /// Makes a block's keys and values, of all layers and heads, like another one's.
+  void copy_block(int from, int to);
+
   /// Throws std::invalid_argument where a number is out of range or the product is too large.
   static size_t bytes(int layers, int kv_heads, int head_dim, int blocks);
 

@@ -41,7 +41,7 @@ class Plan {
   /// Ends the recording: gives rows their memory and makes the nodes. Idempotent.
   void seal();
   const PlanLimits& limits() const { return limits_; }
-  const KvCache* kv() const { return kv_.get(); }
+  KvCache* kv() const { return kv_.get(); }
   /// Of a sealed plan.
   size_t bytes() const;
   /// Replays a sealed plan. One step at a time.

@@ -18,7 +18,10 @@ StepData::StepData(ck_plan& plan, const ck_step& step, int previous) {
     refuse(text(step.row_count) + " rows; the plan takes 1 to " + text(limits.max_rows));
   }
   copy_sequences(step);
-  if (limits.attends) check_blocks(plan);
+  if (limits.attends) {
+    check_blocks(plan);
+    copy_copies(step, plan.plan->kv()->blocks());
+  }
   if (limits.vocabulary > 0) copy_tokens(step, limits.vocabulary, previous);
   if (limits.ends_in_logits) copy_logit_rows(step);
   if (limits.input_columns > 0) {
@@ -97,6 +100,20 @@ void StepData::check_blocks(ck_plan& plan) const {
                " reads it");
       }
     }
+  }
+}
+
+void StepData::copy_copies(const ck_step& step, int blocks) {
+  if (step.copy_count < 0 || (step.copy_count > 0 && step.copies == nullptr)) {
+    refuse(text(step.copy_count) + " copies of blocks and no list of them");
+  }
+  for (int i = 0; i < step.copy_count; i++) {
+    const ck_copy& copy = step.copies[i];
+    if (copy.from < 0 || copy.from >= blocks || copy.to < 0 || copy.to >= blocks) {
+      refuse("block " + text(copy.from) + " cannot be copied to block " + text(copy.to) +
+             " of a KV cache of " + text(blocks));
+    }
+    copies.push_back(copy);
   }
 }
 

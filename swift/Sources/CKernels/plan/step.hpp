@@ -12,6 +12,7 @@ struct StepData {
   std::vector<int32_t> tokens, positions, blocks, logit_rows;
   std::vector<ck_sequence> sequences;  // their tables are in `blocks`
   std::vector<float> inputs;
+  std::vector<ck_copy> copies;
 
   /// Throws std::invalid_argument that names what is wrong. `previous`: how many tokens the step
   /// before has drawn.
@@ -25,6 +26,7 @@ struct StepData {
  private:
   void copy_sequences(const ck_step& step);
   void check_blocks(ck_plan& plan) const;
+  void copy_copies(const ck_step& step, int blocks);
   void copy_tokens(const ck_step& step, int vocabulary, int previous);
   void copy_logit_rows(const ck_step& step);
 };

@@ -66,6 +66,7 @@ enum {
   VSW_ERROR_CLOSED = 90,
   VSW_ERROR_FORKED = 91,
   VSW_ERROR_CANCELLED = 92,
+  VSW_ERROR_TIMED_OUT = 93, /* a request, after its timeout_us */
   VSW_ERROR_INTERNAL = 99
 };
 
@@ -149,7 +150,9 @@ typedef struct vsw_model_params {
   uint32_t
       max_model_len; /* tokens, prompt and output together; 0: what the model was trained for */
   uint64_t memory_budget; /* bytes for weights, KV cache and workspace; 0: no bound of ours */
-  uint64_t reserved[4];   /* 0 */
+  uint32_t max_num_seqs;  /* sequences that run at once; 0: a default */
+  uint32_t max_num_batched_tokens; /* rows of one step; 0: a default */
+  uint64_t reserved[3];            /* 0 */
 } vsw_model_params;
 
 typedef struct vsw_model_info {
@@ -200,7 +203,7 @@ typedef struct vsw_sampling_params {
   uint32_t struct_size;
   uint32_t max_tokens;      /* >= 1 */
   uint32_t min_tokens;      /* <= max_tokens; so many come before one that ends the sequence */
-  uint32_t n;               /* reserved: 1 */
+  uint32_t n;               /* outputs, 1 to 1,024; output i draws from the stream of seed + i */
   float temperature;        /* >= 0; 0 is greedy */
   float top_p;              /* (0, 1]; 1 is off */
   float min_p;              /* [0, 1]; 0 is off */
@@ -241,14 +244,14 @@ typedef struct vsw_embedding_rows {
 
 typedef struct vsw_submit_params {
   uint32_t struct_size;
-  int32_t priority;      /* reserved: 0 */
+  int32_t priority;      /* lower runs earlier; equals, in the order of arrival */
   const int32_t* tokens; /* [token_count] prompt, >= 1 token */
   size_t token_count;
-  const vsw_sampling_params* sampling;  /* NULL: defaults */
-  uint64_t timeout_us;                  /* reserved: 0, none */
-  uint64_t adapter_id;                  /* reserved: 0, none */
-  vsw_prefix* prefix;                   /* reserved: NULL */
-  vsw_grammar* grammar;                 /* reserved: NULL */
+  const vsw_sampling_params* sampling; /* NULL: defaults */
+  uint64_t timeout_us;  /* from here to its end, else it fails with VSW_ERROR_TIMED_OUT; 0: none */
+  uint64_t adapter_id;  /* reserved: 0, none */
+  vsw_prefix* prefix;   /* reserved: NULL */
+  vsw_grammar* grammar; /* reserved: NULL */
   const vsw_embedding_rows* embeddings; /* reserved: NULL */
   size_t embedding_count;               /* reserved: 0 */
 } vsw_submit_params;
@@ -277,13 +280,13 @@ typedef struct vsw_logprob {
   int32_t rank;  /* 1: most likely. Of a sampled or given token: how many are as likely at least. */
 } vsw_logprob;
 
-/* Logprobs of a request's prompt, new tokens of one sequence of it, the sequence's end, or several
- * of these. Its logprobs are logprobs[logprob_offset .. + logprob_count) of the poll:
- *   prompt_token_count times prompt_logprobs + 1, of the prompt's tokens in order, starting with
- * the second (the first has none); all come before the first event with tokens, or with it; then
- * token_count times logprobs + 1. Each of these groups starts with the token itself, and goes on
- * with the most likely ones, in order. None is there where the request has -1. A poll never splits
- * a token from its logprobs. */
+/* Logprobs of a request's prompt (with sequence 0), new tokens of one sequence of it, the
+ * sequence's end, or several of these. Its logprobs are logprobs[logprob_offset .. + logprob_count)
+ * of the poll: prompt_token_count times prompt_logprobs + 1, of the prompt's tokens in order,
+ * starting with the second (the first has none); all come before the first event with tokens, or
+ * with it; then token_count times logprobs + 1. Each of these groups starts with the token itself,
+ * and goes on with the most likely ones, in order. None is there where the request has -1. A poll
+ * never splits a token from its logprobs. */
 typedef struct vsw_event {
   vsw_request request;
   uint32_t sequence;     /* 0 .. n - 1 */
@@ -352,14 +355,18 @@ VSW_API vsw_status vsw_embed(vsw_model* model, const int32_t* tokens, const size
 typedef struct vsw_stats {
   uint32_t struct_size;
   uint32_t models;
-  uint32_t running; /* requests */
+  uint32_t running; /* sequences: a request has n */
   uint32_t waiting;
-  uint64_t prompt_tokens; /* computed since the start, of all requests */
+  uint64_t prompt_tokens; /* computed since the start; again after a preemption */
   uint64_t output_tokens;
-  uint64_t steps;     /* forward passes */
-  uint64_t kv_blocks; /* of all models */
-  uint64_t kv_blocks_used;
+  uint64_t steps;          /* forward passes */
+  uint64_t kv_blocks;      /* of all models */
+  uint64_t kv_blocks_used; /* held by running sequences */
   uint64_t mlx_active_bytes;
+  uint64_t preemptions;      /* sequences that gave up their blocks, and were computed again */
+  uint64_t prefix_queries;   /* prompt tokens looked up in the prefix cache */
+  uint64_t prefix_hits;      /* and found */
+  uint64_t kv_blocks_cached; /* held by none, with a prefix that may be asked for again */
 } vsw_stats;
 
 VSW_API vsw_status vsw_runtime_get_stats(vsw_runtime* runtime, vsw_stats* stats, vsw_error* error);

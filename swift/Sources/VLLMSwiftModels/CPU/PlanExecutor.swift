@@ -47,6 +47,8 @@ final class PlanExecutor: Executor {
   var weightBytes: Int { weights.byteCount }
   var workspaceBytes: Int { plan.map { ck_plan_bytes($0) } ?? 0 }
   var bytesPerBlock: Int { Self.cacheBytes(config, blocks: 1) }
+  /// Measured with SmolLM2-135M on two cores with AVX-512; see docs/cpu.md.
+  var stepCost: StepCost { StepCost(fixed: 10, contextPerRow: 1000) }
 
   /// 0 for shapes that the cache cannot have.
   private static func cacheBytes(_ config: any ArchitectureConfig, blocks: Int) -> Int {
@@ -80,14 +82,18 @@ final class PlanExecutor: Executor {
   func logits(_ layout: BatchLayout, after previous: MLXArray?) throws -> MLXArray {
     let tokens = layout.tokenCodes
     let logitRows = layout.logitRows.map { Int32($0) }
+    let copies = layout.copies.map { ck_copy(from: $0.from, to: $0.to) }
     return try layout.withSequences { sequences in
       try tokens.withUnsafeBufferPointer { tokens in
         try logitRows.withUnsafeBufferPointer { logitRows in
-          var step = ck_step(
-            row_count: Int32(tokens.count), sequence_count: Int32(sequences.count),
-            logit_count: Int32(logitRows.count), tokens: tokens.baseAddress,
-            sequences: sequences.baseAddress, logit_rows: logitRows.baseAddress, inputs: nil)
-          return try stepped(&step, after: previous)
+          try copies.withUnsafeBufferPointer { copies in
+            var step = ck_step(
+              row_count: Int32(tokens.count), sequence_count: Int32(sequences.count),
+              logit_count: Int32(logitRows.count), tokens: tokens.baseAddress,
+              sequences: sequences.baseAddress, logit_rows: logitRows.baseAddress, inputs: nil,
+              copies: copies.baseAddress, copy_count: Int32(copies.count))
+            return try stepped(&step, after: previous)
+          }
         }
       }
     }

@@ -6,26 +6,23 @@ import VLLMSwiftCore
 /// logits. Each is made when its sequence first samples. The others have none, and cost nothing.
 public final class Samplers {
   private let vocabularySize: Int
-  private var requests: [RequestID: Request] = [:]
-  private var samplers: [RequestID: Sampler] = [:]
+  private var entries: [RequestID: (request: Request, ofOutput: [Int: Sampler])] = [:]
 
   public init(vocabularySize: Int) {
     self.vocabularySize = vocabularySize
   }
 
   public func add(_ request: Request) {
-    if request.sampling.needsSampler { requests[request.id] = request }
+    if request.sampling.needsSampler { entries[request.id] = (request, [:]) }
   }
 
   /// Steps in flight keep what they use.
   public func remove(_ request: RequestID) {
-    requests[request] = nil
-    samplers[request] = nil
+    entries[request] = nil
   }
 
   public func removeAll() {
-    requests = [:]
-    samplers = [:]
+    entries = [:]
   }
 
   /// What the sampling ops need for a step.
@@ -35,12 +32,13 @@ public final class Samplers {
 
   private func sampler(of sample: Scheduler.Sample) throws -> Sampler? {
     guard sample.sampling.needsSampler, sample.known == nil else { return nil }
-    if let sampler = samplers[sample.request] { return sampler }
-    guard let request = requests[sample.request] else {
-      throw EngineError(.internal, "request \(sample.request) samples, and was not added")
+    let (request, output) = (sample.sequence.request, sample.sequence.index)
+    guard let entry = entries[request] else {
+      throw EngineError(.internal, "request \(request) samples, and was not added")
     }
-    let sampler = try Sampler(request, vocabularySize: vocabularySize)
-    samplers[sample.request] = sampler
+    if let sampler = entry.ofOutput[output] { return sampler }
+    let sampler = try Sampler(entry.request, vocabularySize: vocabularySize)
+    entries[request]?.ofOutput[output] = sampler
     return sampler
   }
 }

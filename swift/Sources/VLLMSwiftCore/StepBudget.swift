@@ -1,0 +1,81 @@
+/// What a step may still take.
+struct StepBudget {
+  var rows: Int
+  /// In the unit of `StepCost`.
+  var cost: Double
+
+  /// The most rows from `position` on that it pays for: one at least while it has not been used up.
+  func affords(at position: Int, _ cost: StepCost) -> Int {
+    guard rows > 0, self.cost > 0 else { return 0 }
+    return min(rows, max(1, cost.rows(within: self.cost, at: position)))
+  }
+
+  mutating func pay(_ count: Int, at position: Int, _ cost: StepCost) {
+    rows -= count
+    self.cost -= cost.rows(count, at: position)
+  }
+}
+
+extension Scheduler {
+  /// What is left for prompts beside the decoding rows of a step.
+  func promptBudget(beside step: Step) -> StepBudget {
+    let rows = limits.maxRows - step.layout.tokens.count
+    guard !step.members.isEmpty else {
+      return StepBudget(rows: rows, cost: .greatestFiniteMagnitude)
+    }
+    let decoding = step.layout.sequences.reduce(limits.cost.fixed) {
+      $0 + limits.cost.rows($1.rows.count, at: $1.position)
+    }
+    return StepBudget(rows: rows, cost: (StepCost.most - 1) * decoding)
+  }
+
+  /// Of equal priority, the prompt with the least left comes first, so that a short one need not wait
+  /// for a long one; and a quarter of the budget is the oldest one's, so that none waits for ever.
+  func issuePrompts(within budget: StepBudget, in step: inout Step) {
+    let prompts = running.filter { $0.wantsRows && !$0.decodes }
+    guard let oldest = prompts.first else { return }
+    var budget = budget
+    var reserved = StepBudget(rows: budget.rows / 4, cost: budget.cost / 4)
+    let shortestFirst = prompts.sorted {
+      ($0.request.priority, $0.rowsLeft, $0.arrival) < (
+        $1.request.priority, $1.rowsLeft, $1.arrival
+      )
+    }
+    for sequence in shortestFirst {
+      if sequence === oldest { reserved = StepBudget(rows: 0, cost: 0) }
+      let open = StepBudget(
+        rows: budget.rows - reserved.rows, cost: budget.cost - reserved.cost)
+      let rows = min(sequence.rowsLeft, open.affords(at: sequence.position, limits.cost))
+      let position = sequence.position
+      let issued = issue(sequence, rows: rows, in: &step)
+      budget.pay(issued, at: position, limits.cost)
+    }
+  }
+
+  /// Adds rows of a sequence to a step, as many of them as it gets blocks for.
+  /// - Returns: how many.
+  @discardableResult
+  func issue(_ sequence: Sequence, rows: Int, in step: inout Step) -> Int {
+    let scored = step.samples.count { $0.known != nil }
+    let wanted = sequence.isScored ? min(rows, Self.maxScoredRows - scored) : rows
+    guard wanted > 0, sequence.wantsRows else { return 0 }
+    let rows = min(wanted, makeRoom(for: sequence, rows: wanted, in: step))
+    guard rows > 0 else { return 0 }
+    let samples = rows == sequence.rowsLeft
+    let known = sequence.score(rows)
+    step.layout.append(
+      sequence.nextTokens(rows), position: sequence.position, blocks: sequence.blocks,
+      logits: known.count + (samples ? 1 : 0))
+    step.samples += known
+    step.sampled += known.map { _ in sequence }
+    if !sequence.decodes { step.promptTokens += rows }
+    sequence.position += rows
+    sequence.lastStep = step.number
+    step.members.append(sequence)
+    if samples {
+      step.samples.append(sequence.draw(as: step.samples.count))
+      step.sampled.append(sequence)
+    }
+    return rows
+  }
+}

@@ -1,0 +1,174 @@
+@testable import VLLMSwiftCore
+
+/// A model whose KV cache holds the tokens themselves, and whose next token depends on every one of
+/// them as the block table shows them: a block that is shared wrongly, freed too early or not copied
+/// changes what follows.
+struct FakeModel {
+  static let vocabulary: Int32 = 50
+
+  enum Fault: Error {
+    case outOfRange(Int32)
+    case writtenTwice(Int32)
+    case writtenWhileRead(Int32)
+    case unwritten(position: Int)
+  }
+
+  private var memory: [[Int32?]]
+  private var sampled: [Int32] = []
+
+  init(blocks: Int) {
+    memory = Array(repeating: Array(repeating: nil, count: kvBlockTokens), count: blocks)
+  }
+
+  /// The rule.
+  static func next(after history: [Int32], _ uniform: Float) -> Int32 {
+    var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+    for token in history { hash = (hash ^ UInt64(UInt32(bitPattern: token))) &* 0x100_0000_01B3 }
+    hash = (hash ^ UInt64(uniform.bitPattern)) &* 0x9E37_79B9_7F4A_7C15
+    return Int32((hash >> 33) % UInt64(vocabulary))
+  }
+
+  /// What a sequence gets alone.
+  static func alone(_ request: Request, index: Int) -> (tokens: [Int32], finish: FinishReason) {
+    var history = request.prompt
+    for drawn in 0..<request.sampling.maxTokens {
+      let uniform = Philox.uniform(
+        seed: request.seed &+ UInt64(index), index: UInt64(drawn))
+      let token = next(after: history, uniform)
+      if request.sampling.stopTokenIDs.contains(token) {
+        return (Array(history.dropFirst(request.prompt.count)), .stop)
+      }
+      history.append(token)
+    }
+    return (Array(history.dropFirst(request.prompt.count)), .length)
+  }
+
+  /// Computes a step.
+  mutating func run(_ step: Scheduler.Step) throws -> [Int32] {
+    let layout = step.layout
+    for copy in layout.copies {
+      memory[try index(copy.to)] = memory[try index(copy.from)]
+    }
+    try write(layout)
+    sampled = []
+    for sequence in layout.sequences {
+      for row in sequence.rows where layout.logitRows.contains(row) {
+        let sample = step.samples[sampled.count]
+        let history = try read(sequence)
+        sampled.append(sample.known ?? Self.next(after: history, sample.uniform))
+      }
+    }
+    return sampled
+  }
+
+  private mutating func write(_ layout: BatchLayout) throws {
+    var writers: [Int32: Int] = [:]
+    for (number, sequence) in layout.sequences.enumerated() {
+      for (offset, row) in sequence.rows.enumerated() {
+        let position = sequence.position + offset
+        let block = sequence.blocks[position / kvBlockTokens]
+        guard writers[block, default: number] == number else { throw Fault.writtenTwice(block) }
+        writers[block] = number
+        let token: Int32 =
+          switch layout.tokens[row] {
+          case .id(let id): id
+          case .sampled(let index): sampled[index]
+          }
+        memory[try index(block)][position % kvBlockTokens] = token
+      }
+    }
+    for (number, sequence) in layout.sequences.enumerated() {
+      for block in sequence.blocks where writers[block, default: number] != number {
+        throw Fault.writtenWhileRead(block)
+      }
+    }
+  }
+
+  private func read(_ sequence: BatchLayout.Sequence) throws -> [Int32] {
+    try (0..<sequence.position + sequence.rows.count).map { position in
+      let block = sequence.blocks[position / kvBlockTokens]
+      guard let token = memory[try index(block)][position % kvBlockTokens] else {
+        throw Fault.unwritten(position: position)
+      }
+      return token
+    }
+  }
+
+  private func index(_ block: Int32) throws -> Int {
+    guard memory.indices.contains(Int(block)) else { throw Fault.outOfRange(block) }
+    return Int(block)
+  }
+}
+
+/// Plays the engine: issues a step, then completes the one before.
+struct Player {
+  let scheduler: Scheduler
+  var outputs: [SequenceID: [Int32]] = [:]
+  var finishes: [SequenceID: FinishReason] = [:]
+  var steps: [Scheduler.Step] = []
+  var starts: [RequestID: Int] = [:]
+  private var model: FakeModel
+  private var inFlight: (step: Scheduler.Step, tokens: [Int32])?
+
+  init(
+    maxRows: Int = 16, maxSequences: Int = 8, blocks: Int = 64,
+    cost: StepCost = StepCost(fixed: 10, contextPerRow: 1000)
+  ) {
+    scheduler = Scheduler(
+      Scheduler.Limits(maxRows: maxRows, maxSequences: maxSequences, blocks: blocks, cost: cost))
+    model = FakeModel(blocks: blocks)
+  }
+
+  /// - Returns: whether there was anything to do.
+  mutating func step() throws -> Bool {
+    let next = scheduler.schedule()
+    let previous = inFlight
+    inFlight = try next.map { ($0, try model.run($0)) }
+    if let next {
+      steps.append(next)
+      for start in next.starts { starts[start.request] = start.cachedTokens }
+    }
+    guard let previous else { return next != nil }
+    for outcome in scheduler.complete(previous.step, tokens: previous.tokens) {
+      if let token = outcome.token { outputs[outcome.sequence, default: []].append(token) }
+      if let finish = outcome.finish { finishes[outcome.sequence] = finish }
+    }
+    return true
+  }
+
+  mutating func run() throws {
+    while try step() {}
+  }
+
+  mutating func run(_ requests: [Request]) throws {
+    for request in requests { scheduler.submit(request) }
+    try run()
+  }
+
+  /// Rows of prompts that were computed.
+  var promptRows: Int { steps.reduce(0) { $0 + $1.promptTokens } }
+}
+
+func request(
+  _ id: RequestID, prompt: [Int32], maxTokens: Int = 3, n: Int = 1, priority: Int = 0,
+  stop: Set<Int32> = [], salt: [UInt8] = [], seed: UInt64? = nil
+) throws -> Request {
+  var sampling = SamplingParams()
+  sampling.maxTokens = maxTokens
+  sampling.stopTokenIDs = stop
+  sampling.seed = seed
+  return try Request(
+    id: id, prompt: prompt, sampling: sampling, n: n, priority: priority, salt: salt,
+    limits: RequestLimits(
+      vocabularySize: Int(FakeModel.vocabulary), maxModelLength: 100_000, cacheTokens: 100_000))
+}
+
+func request(
+  _ id: RequestID, prompt: Int = 4, maxTokens: Int = 3, n: Int = 1, priority: Int = 0,
+  stop: Set<Int32> = []
+) throws -> Request {
+  // Prompts of different requests have nothing in common.
+  let tokens = (0..<prompt).map { Int32((Int(id) + $0 * $0 * 7) % 50) }
+  return try request(
+    id, prompt: tokens, maxTokens: maxTokens, n: n, priority: priority, stop: stop)
+}

@@ -1,0 +1,150 @@
+"""Whatever runs beside a request, and whatever is shared or cancelled: its tokens stay the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import gguf
+import pytest
+
+from tests import tiny_llama
+from vllm_swift_engine import Engine, RequestOutput, SamplingParams, TokenStream
+
+SCHEDULES = 50
+VOCABULARY = len(tiny_llama.TOKENS)
+CONTEXT: int = tiny_llama.CONFIG["max_position_embeddings"]
+Tokens = list[list[int]]
+
+
+@dataclasses.dataclass
+class Work:
+    prompt: list[int]
+    params: SamplingParams
+    priority: int
+    #: Chunks to read before the stream is closed; None reads all.
+    close_after: int | None
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "tiny.gguf"
+    kind = gguf.GGMLQuantizationType.Q4_0
+    tiny_llama.write_gguf(path, tiny_llama.random_weights(), kind)
+    return path
+
+
+def budget(model: Path, blocks: int) -> int:
+    """The ``memory_budget`` that leaves so many blocks of KV cache."""
+    with Engine(model, device="cpu", share=False) as engine:
+        info = engine.info
+        return info.weight_bytes + info.kv_bytes // info.kv_blocks * blocks
+
+
+@pytest.fixture(scope="module")
+def alone(model: Path) -> Iterator[Engine]:
+    """An engine of four blocks of KV cache, just enough for one request."""
+    with Engine(model, device="cpu", memory_budget=budget(model, 4), share=False) as engine:
+        if engine.info.kernels == "reference":
+            pytest.skip("stock MLX ops do not promise this")
+        yield engine
+
+
+def some_work(rng: random.Random, contexts: Tokens) -> Work:
+    own = [rng.randrange(1, VOCABULARY) for _ in range(rng.randint(1, 20))]
+    prompt = [*rng.choice(contexts)[: rng.randint(0, 80)], *own]
+    params = SamplingParams(
+        n=rng.choice((1, 1, 1, 2, 3)),
+        max_tokens=rng.randint(1, min(50, CONTEXT - len(prompt))),
+        temperature=rng.choice((0.0, 0.7, 1.3)),
+        top_k=rng.choice((0, 40)),
+        seed=rng.randrange(1 << 40),
+    )
+    return Work(
+        prompt, params, rng.randint(-1, 1), rng.randint(0, 4) if rng.random() < 0.2 else None
+    )
+
+
+def expected(alone: Engine, work: Work, rng: random.Random) -> Tokens:
+    """What each of a request's outputs is as a request of its own that finds nothing cached."""
+
+    def one(seed: int) -> RequestOutput:
+        others = [rng.randrange(1, VOCABULARY) for _ in range(CONTEXT - 1)]
+        alone.generate(others, SamplingParams(max_tokens=1))
+        params = dataclasses.replace(work.params, n=1, seed=seed)
+        output = alone.generate(work.prompt, params)
+        assert output.usage.cached_tokens == 0
+        return output
+
+    assert work.params.seed is not None
+    return [one(work.params.seed + index).outputs[0].token_ids for index in range(work.params.n)]
+
+
+class Reader:
+    """Reads a stream a chunk at a time."""
+
+    def __init__(self, stream: TokenStream, outputs: int) -> None:
+        self.tokens: Tokens = [[] for _ in range(outputs)]
+        self.stream = stream
+
+    def read(self) -> bool:
+        chunk = next(self.stream, None)
+        if chunk is not None:
+            self.tokens[chunk.index] += chunk.token_ids
+        return chunk is not None
+
+
+def play(engine: Engine, plan: list[Work], rng: random.Random) -> list[Reader]:
+    """Runs everything at once."""
+    readers: list[Reader] = []
+    for work in plan:
+        stream = engine.stream(work.prompt, work.params, priority=work.priority)
+        readers.append(Reader(stream, work.params.n))
+        # Lets steps pass before the next one arrives.
+        for reader in rng.sample(readers, min(len(readers), rng.randint(0, 2))):
+            reader.read()
+    for work, reader in zip(plan, readers, strict=True):
+        if work.close_after is not None:
+            for _ in range(work.close_after):
+                reader.read()
+            reader.stream.close()
+    for reader in readers:
+        while reader.read():
+            pass
+    return readers
+
+
+@pytest.mark.parametrize(
+    ("sequences", "rows", "blocks"), [(4, 16, 5), (8, 64, 6), (3, 7, 4), (16, 256, 8)]
+)
+def test_every_request_gets_what_it_gets_alone(
+    model: Path, alone: Engine, sequences: int, rows: int, blocks: int
+) -> None:
+    engine = Engine(
+        model,
+        device="cpu",
+        max_num_seqs=sequences,
+        max_num_batched_tokens=rows,
+        memory_budget=budget(model, blocks),
+        share=False,
+    )
+    with engine:
+        before = engine.stats()
+        for seed in range(SCHEDULES):
+            rng = random.Random(f"{sequences} {seed}")
+            contexts = [[rng.randrange(1, VOCABULARY) for _ in range(80)] for _ in range(2)]
+            plan = [some_work(rng, contexts) for _ in range(rng.randint(2, 9))]
+            for work, reader in zip(plan, play(engine, plan, rng), strict=True):
+                tokens = expected(alone, work, rng)
+                if work.close_after is None:
+                    assert reader.tokens == tokens, (seed, work)
+                else:
+                    for got, all_of_it in zip(reader.tokens, tokens, strict=True):
+                        assert all_of_it[: len(got)] == got, (seed, work)
+        after = engine.stats()
+        # Else it would have shown nothing.
+        assert after.preemptions - before.preemptions > 10
+        assert after.prefix_hits - before.prefix_hits > 1000
+        assert after.running == after.waiting == 0

@@ -1,0 +1,176 @@
+"""Many requests on one engine: what they share, who goes first, and how they end."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import gguf
+import pytest
+
+from tests import tiny_llama
+from vllm_swift_engine import Engine, SamplingParams
+from vllm_swift_engine.errors import InvalidArgumentError, RequestTimeoutError, RequestTooLargeError
+from vllm_swift_engine.outputs import EngineStats
+
+PROMPT = [1 + index * index % 200 for index in range(100)]
+SEEDED = SamplingParams(max_tokens=12, seed=5)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "tiny.gguf"
+    tiny_llama.write_gguf(path, tiny_llama.random_weights(), gguf.GGMLQuantizationType.Q4_0)
+    return path
+
+
+@pytest.fixture(params=["auto", "reference"])
+def engine(
+    model: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engine]:
+    monkeypatch.setenv("VLLM_SWIFT_KERNELS", request.param)
+    with Engine(model, device="cpu", share=False) as engine:
+        yield engine
+
+
+def used(before: EngineStats, after: EngineStats) -> dict[str, int]:
+    names = ("prompt_tokens", "output_tokens", "prefix_queries", "prefix_hits", "preemptions")
+    return {name: getattr(after, name) - getattr(before, name) for name in names}
+
+
+def test_a_prompt_that_came_before_is_not_computed_again(engine: Engine) -> None:
+    before = engine.stats()
+    first, second = engine.generate(PROMPT, SEEDED), engine.generate(PROMPT, SEEDED)
+    assert first.usage.cached_tokens == 0
+    assert second.usage.cached_tokens == 96
+    assert second.outputs[0].token_ids == first.outputs[0].token_ids
+    change = used(before, engine.stats())
+    assert change["prompt_tokens"] == 104
+    assert (change["prefix_queries"], change["prefix_hits"]) == (200, 96)
+
+
+def test_what_was_generated_is_not_computed_again(engine: Engine) -> None:
+    params = dataclasses.replace(SEEDED, max_tokens=20)
+    answer = engine.generate(PROMPT[:60], params).outputs[0].token_ids
+    assert len(answer) == 20
+    again = engine.generate([*PROMPT[:60], *answer, 3, 4], params)
+    assert again.usage.cached_tokens == 64
+
+
+def test_requests_over_one_context_cost_its_prefill_once(engine: Engine) -> None:
+    prompts = [[*PROMPT[:96], 1 + index, 7] for index in range(16)]
+    before = engine.stats()
+    outputs = engine.generate(prompts, SamplingParams(max_tokens=4, temperature=0))
+    assert used(before, engine.stats())["prompt_tokens"] == 96 + 16 * 2
+    assert sorted(output.usage.cached_tokens for output in outputs) == [0] + 15 * [96]
+
+
+@pytest.mark.parametrize("length", [1, 31, 32, 33, 64, 90])
+def test_each_output_of_a_request_is_that_of_its_own_seed(engine: Engine, length: int) -> None:
+    prompt = PROMPT[:length]
+    output = engine.generate(prompt, dataclasses.replace(SEEDED, n=4))
+    assert [one.index for one in output.outputs] == [0, 1, 2, 3]
+    for one in output.outputs:
+        alone = dataclasses.replace(SEEDED, seed=5 + one.index)
+        assert one.token_ids == engine.generate(prompt, alone).outputs[0].token_ids
+    assert len({tuple(one.token_ids) for one in output.outputs}) > 1
+    assert output.usage.completion_tokens == sum(len(one.token_ids) for one in output.outputs)
+
+
+def test_a_stream_of_many_outputs_says_whose_each_chunk_is(engine: Engine) -> None:
+    params = dataclasses.replace(SEEDED, n=3, max_tokens=9)
+    chunks = [*engine.stream(PROMPT, params)]
+    whole = engine.generate(PROMPT, params)
+    for index in range(3):
+        own = [chunk for chunk in chunks if chunk.index == index]
+        assert [token for chunk in own for token in chunk.token_ids] == whole.outputs[
+            index
+        ].token_ids
+        assert [chunk.finish_reason for chunk in own[:-1]] == [None] * (len(own) - 1)
+        assert own[-1].finish_reason == whole.outputs[index].finish_reason
+    assert [chunk.usage is not None for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+    assert chunks[-1].usage == dataclasses.replace(whole.usage, cached_tokens=0)
+
+
+def test_a_request_that_takes_too_long_fails_and_leaves_nothing(engine: Engine) -> None:
+    params = SamplingParams(max_tokens=100, n=8)
+    with pytest.raises(RequestTimeoutError, match="timeout"):
+        engine.generate(PROMPT[:20], params, timeout=1e-6)
+    with pytest.raises(TimeoutError):
+        list(engine.stream(PROMPT[:20], params, timeout=1e-6))
+    assert engine.generate(PROMPT, SEEDED, timeout=3600).outputs[0].token_ids
+    stats = engine.stats()
+    assert (stats.running, stats.waiting, stats.kv_blocks_used) == (0, 0, 0)
+
+
+async def test_a_timeout_of_an_asyncio_stream(engine: Engine) -> None:
+    with pytest.raises(RequestTimeoutError):
+        async for _ in engine.astream(PROMPT[:20], SamplingParams(max_tokens=100), timeout=1e-6):
+            pass
+    output = await engine.agenerate(PROMPT, SEEDED, timeout=3600, priority=3)
+    assert output.outputs[0].finish_reason == "length"
+
+
+def test_the_better_priority_runs_first(model: Path) -> None:
+    with Engine(model, device="cpu", max_num_seqs=1, share=False) as engine:
+        long = SamplingParams(max_tokens=100, temperature=0)
+        first = engine.stream(PROMPT[:10], long)
+        next(first)
+        later = engine.stream(PROMPT[10:20], long, priority=1)
+        sooner = engine.stream(PROMPT[20:30], long, priority=-1)
+        queued = []
+        for stream in (first, later, sooner):
+            timings = [*stream][-1].timings
+            assert timings is not None
+            queued.append(timings.queue_s)
+        assert queued[2] < queued[1]
+
+
+def test_more_requests_than_run_at_once_wait_and_finish(model: Path) -> None:
+    with Engine(
+        model, device="cpu", max_num_seqs=3, max_num_batched_tokens=8, share=False
+    ) as engine:
+        prompts = [PROMPT[index : index + 30] for index in range(40)]
+        outputs = engine.generate(prompts, SamplingParams(max_tokens=3, temperature=0))
+        assert all(output.outputs[0].finish_reason for output in outputs)
+        assert engine.stats().kv_blocks_used == 0
+
+
+def test_a_request_that_can_never_fit_is_refused_by_what_would_fit(model: Path) -> None:
+    with Engine(model, device="cpu", share=False) as probe:
+        info = probe.info
+    budget = info.weight_bytes + 2 * (info.kv_bytes // info.kv_blocks)
+    with (
+        Engine(model, device="cpu", memory_budget=budget, share=False) as engine,
+        pytest.raises(RequestTooLargeError, match="at most 24"),
+    ):
+        engine.generate(PROMPT[:40], SamplingParams(max_tokens=80))
+
+
+@pytest.mark.parametrize(
+    ("options", "culprit"),
+    [
+        ({"max_num_seqs": 0}, "max_num_seqs"),
+        ({"max_num_seqs": 9, "max_num_batched_tokens": 8}, "max_num_seqs"),
+        ({"max_num_batched_tokens": 1 << 20}, "max_num_batched_tokens"),
+        ({"max_num_batched_tokens": -1}, "max_num_batched_tokens"),
+    ],
+)
+def test_limits_that_cannot_be_are_refused(
+    model: Path, options: dict[str, int], culprit: str
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=culprit):
+        Engine(model, device="cpu", share=False, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), "1", True])
+def test_a_timeout_is_seconds_above_zero(engine: Engine, timeout: object) -> None:
+    with pytest.raises(InvalidArgumentError, match="timeout"):
+        engine.generate(PROMPT, SEEDED, timeout=timeout)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("priority", [2**31, "1", 1.5, True])
+def test_a_priority_is_an_integer(engine: Engine, priority: object) -> None:
+    with pytest.raises(InvalidArgumentError, match="priority"):
+        engine.generate(PROMPT, SEEDED, priority=priority)  # type: ignore[call-overload]
