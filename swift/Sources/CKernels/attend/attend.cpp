@@ -15,11 +15,13 @@ constexpr float kLog2E = 1.44269504f;
 struct Workspace {
   Workspace(Worker& worker, int queries, int width) {
     size_t row = size_t(queries) * width, spans = size_t(queries) * kSpanTokens;
-    size_t floats = 2 * row + spans + spans / 2 + size_t(queries) * (kSpanSums + 6);
+    size_t floats = 2 * row + row / 2 + spans + spans / 2 + size_t(queries) * (kSpanSums + 7);
     auto* at = static_cast<float*>(worker.scratch(floats * sizeof(float) + 64 * 16));
     auto take = [&](size_t count) { return std::exchange(at, at + (count + 15) / 16 * 16); };
     part = {take(queries), take(queries), take(row)};
     total = {take(queries), take(queries), take(row)};
+    q = reinterpret_cast<int16_t*>(take(row / 2));
+    q_scales = take(queries);
     scores = take(spans);
     weights = reinterpret_cast<int16_t*>(take(spans / 2));
     unscale = take(size_t(queries) * kSpanSums);
@@ -28,8 +30,8 @@ struct Workspace {
   }
 
   Partials part, total;
-  float *scores, *unscale;
-  int16_t* weights;
+  float *q_scales, *scores, *unscale;
+  int16_t *q, *weights;
   int32_t *first, *last;
 };
 
@@ -50,38 +52,40 @@ class Attend : public Node {
         schedule_(std::move(schedule)) {}
 
   void run(Worker& worker, const Step& step) override {
-    worker.for_each((step.rows + kRowsAnAppend - 1) / kRowsAnAppend, [&](int piece) {
-      int end = std::min(step.rows, (piece + 1) * kRowsAnAppend);
-      for (int row = piece * kRowsAnAppend; row < end; row++) append(row, step.positions[row]);
-    });
+    if (!schedule_->decodes()) {
+      worker.for_each((step.rows + kRowsAnAppend - 1) / kRowsAnAppend, [&](int piece) {
+        int end = std::min(step.rows, (piece + 1) * kRowsAnAppend);
+        for (int row = piece * kRowsAnAppend; row < end; row++) {
+          for (int head = 0; head < geometry_.kv_heads; head++) {
+            append(row, step.positions[row], head);
+          }
+        }
+      });
+    }
     const std::vector<Piece>& pieces = schedule_->pieces();
     worker.for_each(int(pieces.size()), [&](int piece) { attend(worker, pieces[piece]); });
   }
 
  private:
-  void append(int row, int position) {
-    const float* q = qkv_.data + size_t(row) * qkv_.columns;
-    const float* k = q + geometry_.heads * shape_.head_dim;
-    const float* v = k + geometry_.kv_heads * shape_.head_dim;
-    const float* rotation = rotary_->row(row);
+  const float* head(int row, int head) const {
+    return qkv_.data + size_t(row) * qkv_.columns + head * shape_.head_dim;
+  }
+
+  void append(int row, int position, int kv_head) {
     int block = schedule_->sequence(row).blocks[position / CK_BLOCK_TOKENS];
-    for (int head = 0; head < geometry_.kv_heads; head++) {
-      kernels_.append(shape_, k + head * shape_.head_dim, v + head * shape_.head_dim, rotation,
-                      kv_->record(block, layer_, head), position % CK_BLOCK_TOKENS);
-      int16_t* queries = schedule_->queries(head, row);
-      float* scales = schedule_->query_scales(head, row);
-      for (int g = 0; g < geometry_.group(); g++) {
-        const float* query = q + (head * geometry_.group() + g) * shape_.head_dim;
-        kernels_.query(shape_, query, rotation, queries + g * shape_.width, scales + g);
-        scales[g] *= scale_;
-      }
-    }
+    kernels_.append(shape_, head(row, geometry_.heads + kv_head),
+                    head(row, geometry_.heads + geometry_.kv_heads + kv_head), rotary_->row(row),
+                    kv_->record(block, layer_, kv_head), position % CK_BLOCK_TOKENS);
   }
 
   void attend(Worker& worker, const Piece& piece) {
     const Tile& tile = schedule_->tiles()[piece.tile];
     int queries = tile.rows * geometry_.group();
     Workspace work(worker, queries, shape_.width);
+    if (schedule_->decodes() && piece.last_span == tile.last_span) {
+      append(tile.first_row, tile.position, piece.kv_head);
+    }
+    quantize_queries(tile, piece.kv_head, work);
     for (int span = piece.first_span; span <= piece.last_span; span++) {
       Partials part = tile.parts > 1 ? schedule_->partials(tile, piece.kv_head, span) : work.part;
       attend_span(tile, piece.kv_head, span, work, part);
@@ -102,6 +106,16 @@ class Attend : public Node {
     }
   }
 
+  void quantize_queries(const Tile& tile, int kv_head, const Workspace& work) {
+    int group = geometry_.group();
+    for (int i = 0; i < tile.rows * group; i++) {
+      int row = tile.first_row + i / group;
+      kernels_.query(shape_, head(row, kv_head * group + i % group), rotary_->row(row),
+                     work.q + size_t(i) * shape_.width, work.q_scales + i);
+      work.q_scales[i] *= scale_;
+    }
+  }
+
   /// The keys of a span that the query at `position` sees: first ..< last, or an empty range.
   std::pair<int, int> seen(int position, int span) const {
     int start = span * kSpanTokens;
@@ -115,8 +129,8 @@ class Attend : public Node {
     SpanTask task{};
     task.shape = shape_;
     task.queries = tile.rows * geometry_.group();
-    task.q = schedule_->queries(kv_head, tile.first_row);
-    task.q_scales = schedule_->query_scales(kv_head, tile.first_row);
+    task.q = work.q;
+    task.q_scales = work.q_scales;
     int last_block = (tile.position + tile.rows - 1) / CK_BLOCK_TOKENS;
     int first_block = geometry_.first_key(tile.position) / CK_BLOCK_TOKENS;
     auto record = [&](int block) -> const uint8_t* {

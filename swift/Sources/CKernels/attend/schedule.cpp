@@ -10,11 +10,6 @@ constexpr int kPiecesAThread = 6;
 
 }  // namespace
 
-Schedule::Schedule(const AttendGeometry& geometry, int max_rows)
-    : geometry_(geometry), max_rows_(max_rows), query_scales_(size_t(max_rows) * geometry.heads) {
-  queries_.reserve(size_t(max_rows) * geometry.heads * geometry.width * sizeof(int16_t));
-}
-
 size_t Schedule::partial_floats(const Tile& tile) const {
   size_t floats = size_t(tile.rows) * geometry_.group() * (geometry_.width + 2);
   return (floats + 15) / 16 * 16;
@@ -40,6 +35,7 @@ void Schedule::prepare(const Step& step) {
   tiles_.clear();
   pieces_.clear();
   row_sequences_.clear();
+  decodes_ = step.sequence_count == step.rows;
   int rows_a_tile = std::max(1, kTileQueries / geometry_.group());
   long long work = 0;  // rows times spans, of one KV head
   for (int s = 0; s < step.sequence_count; s++) {

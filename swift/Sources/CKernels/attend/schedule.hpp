@@ -58,27 +58,23 @@ struct Partials {
 
 class Schedule : public Node {
  public:
-  Schedule(const AttendGeometry& geometry, int max_rows);
+  explicit Schedule(const AttendGeometry& geometry) : geometry_(geometry) {}
 
   const AttendGeometry& geometry() const { return geometry_; }
   void prepare(const Step& step) override;
   void run(Worker&, const Step&) override {}
-  size_t scratch_bytes() const override { return queries_.bytes() + partials_.bytes(); }
-  void rest() override {
-    queries_.rest();
-    partials_.rest();
-  }
+  size_t scratch_bytes() const override { return partials_.bytes(); }
+  void rest() override { partials_.rest(); }
 
   const std::vector<Tile>& tiles() const { return tiles_; }
   const std::vector<Piece>& pieces() const { return pieces_; }
   /// The sequence of a row.
   const ck_sequence& sequence(int row) const { return *row_sequences_[row]; }
 
-  /// Quantized queries of a KV head from a row on: [rows, group, width] and [rows, group].
-  int16_t* queries(int kv_head, int row) const {
-    return reinterpret_cast<int16_t*>(queries_.data()) + query(kv_head, row) * geometry_.width;
-  }
-  float* query_scales(int kv_head, int row) { return query_scales_.data() + query(kv_head, row); }
+  /// Whether every sequence has one row: a piece then appends the key and value that it alone
+  /// needs, and no thread waits for another.
+  bool decodes() const { return decodes_; }
+
   /// The result of one span of a tile of several parts.
   Partials partials(const Tile& tile, int kv_head, int span) const;
   /// Counts a finished piece of a tile of several parts; whether it was the tile's last for the
@@ -86,18 +82,14 @@ class Schedule : public Node {
   bool finish(const Tile& tile, int kv_head);
 
  private:
-  size_t query(int kv_head, int row) const {
-    return (size_t(kv_head) * max_rows_ + row) * geometry_.group();
-  }
   size_t partial_floats(const Tile& tile) const;
 
   AttendGeometry geometry_;
-  int max_rows_;
   std::vector<Tile> tiles_;
   std::vector<Piece> pieces_;
   std::vector<const ck_sequence*> row_sequences_;
-  Scratch queries_, partials_;
-  std::vector<float> query_scales_;
+  bool decodes_ = false;
+  Scratch partials_;
   std::unique_ptr<std::atomic<int>[]> finished_;
   int counters_ = 0;
 };

@@ -10,6 +10,7 @@ extern const LinearKernels* const kLinearAvx2;
 extern const LinearKernels* const kLinearAvxVnni;
 #elif defined(__aarch64__)
 extern const LinearKernels* const kLinearNeon;
+extern const LinearKernels* const kLinearNeonI8mm;
 #endif
 
 const LinearKernels* linear_kernels(ck_isa isa) {
@@ -22,7 +23,7 @@ const LinearKernels* linear_kernels(ck_isa isa) {
       return cpu_features().avx_vnni ? kLinearAvxVnni : kLinearAvx2;
 #elif defined(__aarch64__)
     case CK_ISA_NEON:
-      return kLinearNeon;
+      return cpu_features().neon_i8mm ? kLinearNeonI8mm : kLinearNeon;
 #endif
     default:
       return nullptr;

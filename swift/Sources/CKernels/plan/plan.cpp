@@ -205,7 +205,7 @@ std::shared_ptr<Schedule> Plan::schedule_for(const ck_attention& a) {
   for (auto& schedule : schedules_) {
     if (schedule->geometry() == geometry) return schedule;
   }
-  schedules_.push_back(std::make_shared<Schedule>(geometry, limits_.max_rows));
+  schedules_.push_back(std::make_shared<Schedule>(geometry));
   return schedules_.back();
 }
 

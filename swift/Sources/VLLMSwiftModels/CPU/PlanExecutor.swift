@@ -48,7 +48,7 @@ final class PlanExecutor: Executor {
   var workspaceBytes: Int { plan.map { ck_plan_bytes($0) } ?? 0 }
   var bytesPerBlock: Int { Self.cacheBytes(config, blocks: 1) }
   /// Measured with SmolLM2-135M on two cores with AVX-512; see docs/cpu.md.
-  var stepCost: StepCost { StepCost(fixed: 10, contextPerRow: 1000) }
+  var stepCost: StepCost { StepCost(fixed: 2, contextPerRow: 2000) }
 
   /// 0 for shapes that the cache cannot have.
   private static func cacheBytes(_ config: any ArchitectureConfig, blocks: Int) -> Int {

@@ -28,7 +28,7 @@ final class ReferenceExecutor: Executor {
   var bytesPerBlock: Int { cache.bytesPerBlock }
   /// On a GPU, from the step times of stock MLX ops at Qwen3-0.6B's shape on an H200: 3 ms for one
   /// row, 9.7 for 64.
-  var stepCost: StepCost { StepCost(fixed: stream.isGPU ? 28 : 10, contextPerRow: 1000) }
+  var stepCost: StepCost { StepCost(fixed: stream.isGPU ? 28 : 2, contextPerRow: 2000) }
 
   func allocateCache(blocks: Int) throws {
     // Grows with use instead: MLX has no memory that costs nothing until it is written.

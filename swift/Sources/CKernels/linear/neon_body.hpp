@@ -1,0 +1,298 @@
+// linear for ARM: 4 outputs are the lanes of a register. Weights are signed here: bytes have their
+// zero point moved by 128. Included by one file per way to make integer dot products, after it has
+// defined
+//   constexpr bool kMatrices;
+// whether smmla (8 columns of two rows times two outputs) does pairs of rows; sdot, with the
+// activations by element, does the rest. All has internal linkage.
+
+namespace ck {
+namespace {
+
+constexpr int kLanes = 4;
+constexpr int kRowBlock = 4;
+constexpr int kPrefetchBytes = 1024;  // how far ahead of a panel's own reads
+
+float32x4_t load_scales(const uint8_t* p, ScaleType type) {
+  switch (type) {
+    case ScaleType::f16:
+      return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p)));
+    case ScaleType::bf16:
+      return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(p)), 16));
+    case ScaleType::f32:
+      return vreinterpretq_f32_u8(vld1q_u8(p));
+  }
+}
+
+void store(float32x4_t sum, const LinearTask& t, int row, int column) {
+  const int left = t.outputs - column;
+  const size_t offset = row * t.out_stride + column;
+  if (left >= kLanes) {
+    if (t.residual != nullptr) sum = vaddq_f32(sum, vld1q_f32(t.residual + offset));
+    vst1q_f32(t.out + offset, sum);
+    return;
+  }
+  float lanes[kLanes];
+  vst1q_f32(lanes, sum);
+  for (int n = 0; n < left; n++) {
+    t.out[offset + n] = t.residual == nullptr ? lanes[n] : lanes[n] + t.residual[offset + n];
+  }
+}
+
+/// What a half's dot product of signed weights lacks.
+template <Layout layout>
+int32_t first_dot(const ActivationGroup& group, int half) {
+  if constexpr (layout == Layout::s4) return group.offset4[half];
+  if constexpr (layout == Layout::u8) return -group.offset8[half];
+  return 0;
+}
+
+/// 4 columns, number `quad` of their half, of 4 outputs.
+template <Layout layout, int half>
+int8x16_t load_weights(const uint8_t* values, int quad) {
+  if constexpr (layout == Layout::u4 || layout == Layout::s4) {
+    uint8x16_t packed = vld1q_u8(values + 64 * quad);
+    return vreinterpretq_s8_u8(half == 0 ? vandq_u8(packed, vdupq_n_u8(15))
+                                         : vshrq_n_u8(packed, 4));
+  } else {
+    uint8x16_t bytes = vld1q_u8(values + 64 * (4 * half + quad));
+    return vreinterpretq_s8_u8(veorq_u8(bytes, vdupq_n_u8(128)));
+  }
+}
+
+template <Layout layout, int half, int quad, int rows, int registers>
+void add_quad(const uint8_t* values, const int8x16_t (&columns)[rows],
+              int32x4_t (&dots)[rows][registers]) {
+#pragma clang loop unroll(full)
+  for (int n = 0; n < registers; n++) {
+    int8x16_t w = load_weights<layout, half>(values + 16 * n, quad);
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; r++) dots[r][n] = vdotq_laneq_s32(dots[r][n], w, columns[r], quad);
+  }
+}
+
+/// dots[r] += half a group of 32 columns of row r times 4 outputs a register.
+template <Layout layout, int half, int rows, int registers>
+void add_quads(const uint8_t* values, const int8_t* const (&x)[rows],
+               int32x4_t (&dots)[rows][registers]) {
+  int8x16_t columns[rows];
+  for (int r = 0; r < rows; r++) columns[r] = vld1q_s8(x[r] + 16 * half);
+  add_quad<layout, half, 0>(values, columns, dots);
+  add_quad<layout, half, 1>(values, columns, dots);
+  add_quad<layout, half, 2>(values, columns, dots);
+  add_quad<layout, half, 3>(values, columns, dots);
+}
+
+/// The same by matrices of two rows and two outputs.
+template <Layout layout, int half, int rows, int registers>
+void add_matrices(const uint8_t* values, const int8_t* const (&x)[rows],
+                  int32x4_t (&dots)[rows][registers]) {
+#pragma clang loop unroll(full)
+  for (int n = 0; n < registers; n++) {
+    int32x4_t first[rows / 2], last[rows / 2];  // outputs 0 and 1 of two rows; outputs 2 and 3
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; r += 2) {
+      first[r / 2] = vcombine_s32(vget_low_s32(dots[r][n]), vget_low_s32(dots[r + 1][n]));
+      last[r / 2] = vcombine_s32(vget_high_s32(dots[r][n]), vget_high_s32(dots[r + 1][n]));
+    }
+#pragma clang loop unroll(full)
+    for (int quad = 0; quad < 4; quad += 2) {
+      int32x4_t a = vreinterpretq_s32_s8(load_weights<layout, half>(values + 16 * n, quad));
+      int32x4_t b = vreinterpretq_s32_s8(load_weights<layout, half>(values + 16 * n, quad + 1));
+      int8x16_t low = vreinterpretq_s8_s32(vzip1q_s32(a, b));
+      int8x16_t high = vreinterpretq_s8_s32(vzip2q_s32(a, b));
+#pragma clang loop unroll(full)
+      for (int r = 0; r < rows; r += 2) {
+        const int offset = 16 * half + 4 * quad;
+        int8x16_t columns = vcombine_s8(vld1_s8(x[r] + offset), vld1_s8(x[r + 1] + offset));
+        first[r / 2] = vmmlaq_s32(first[r / 2], columns, low);
+        last[r / 2] = vmmlaq_s32(last[r / 2], columns, high);
+      }
+    }
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; r += 2) {
+      dots[r][n] = vcombine_s32(vget_low_s32(first[r / 2]), vget_low_s32(last[r / 2]));
+      dots[r + 1][n] = vcombine_s32(vget_high_s32(first[r / 2]), vget_high_s32(last[r / 2]));
+    }
+  }
+}
+
+/// scaled[r] += half a group of 32 columns of row r times 4 outputs a register, before the weights'
+/// scale.
+template <Layout layout, int half, int rows, int registers>
+void add_half(const uint8_t* values, const int8_t* const (&x)[rows],
+              const ActivationGroup* const (&groups)[rows], int g,
+              float32x4_t (&scaled)[rows][registers]) {
+  int32x4_t dots[rows][registers];
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++) {
+    for (int n = 0; n < registers; n++)
+      dots[r][n] = vdupq_n_s32(first_dot<layout>(groups[r][g], half));
+  }
+  if constexpr (kMatrices && rows % 2 == 0) {
+    add_matrices<layout, half>(values, x, dots);
+  } else {
+    add_quads<layout, half>(values, x, dots);
+  }
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++) {
+    const float scale = groups[r][g].scale[half];
+    for (int n = 0; n < registers; n++) {
+      float32x4_t dot = vcvtq_f32_s32(dots[r][n]);
+      scaled[r][n] = half == 0 ? vmulq_n_f32(dot, scale) : vfmaq_n_f32(scaled[r][n], dot, scale);
+    }
+  }
+}
+
+/// `rows` rows of x, from `row` on, times the 4 * registers outputs of a panel from `output` on.
+template <Layout layout, int rows, int registers>
+void multiply_part(const LinearTask& t, int panel, int output, int row) {
+  const int groups = t.x.columns / kGroupColumns;
+  const size_t scale_bytes = t.format.scale_bytes();
+  const size_t scale_stride = t.format.scale_stride();
+  const size_t bias_offset = kPanelRows * scale_bytes;
+  const size_t group_bytes = t.format.group_bytes();
+  const uint8_t* start = t.panels + panel * t.panel_bytes;
+  const uint8_t* scales = start + output * scale_bytes;
+  const uint8_t* values = start + t.values_offset + 4 * output;
+
+  const int8_t* x[rows];
+  const ActivationGroup* x_groups[rows];
+  float32x4_t sums[rows][registers];
+  for (int r = 0; r < rows; r++) {
+    x[r] = t.x.values + static_cast<size_t>(row + r) * t.x.columns;
+    x_groups[r] = t.x.groups + static_cast<size_t>(row + r) * groups;
+    for (int n = 0; n < registers; n++) sums[r][n] = vdupq_n_f32(0);
+  }
+  for (int first = 0; first < groups; first += t.format.groups_per_scale, scales += scale_stride) {
+    float32x4_t scale[registers], bias[registers];
+    for (int n = 0; n < registers; n++) {
+      const uint8_t* at = scales + n * kLanes * scale_bytes;
+      scale[n] = load_scales(at, t.format.scale_type);
+      if constexpr (has_bias(layout)) bias[n] = load_scales(at + bias_offset, t.format.scale_type);
+    }
+    int last = first + t.format.groups_per_scale;
+    if (last > groups) last = groups;
+    for (int g = first; g < last; g++, values += group_bytes) {
+      for (size_t i = 0; i < group_bytes; i += 64) __builtin_prefetch(values + kPrefetchBytes + i);
+      float32x4_t scaled[rows][registers];
+      add_half<layout, 0>(values, x, x_groups, g, scaled);
+      add_half<layout, 1>(values, x, x_groups, g, scaled);
+#pragma clang loop unroll(full)
+      for (int r = 0; r < rows; r++) {
+        const float sum = x_groups[r][g].sum;
+        for (int n = 0; n < registers; n++) {
+          sums[r][n] = vfmaq_f32(sums[r][n], scaled[r][n], scale[n]);
+          if constexpr (has_bias(layout)) sums[r][n] = vfmaq_n_f32(sums[r][n], bias[n], sum);
+        }
+        x[r] += kGroupColumns;
+      }
+    }
+  }
+  for (int r = 0; r < rows; r++) {
+    for (int n = 0; n < registers; n++) {
+      store(sums[r][n], t, row + r, panel * kPanelRows + output + n * kLanes);
+    }
+  }
+}
+
+template <Layout layout, int rows, int registers>
+void multiply_float_part(const LinearTask& t, int panel, int output, int row) {
+  constexpr ScaleType kType = layout == Layout::f16    ? ScaleType::f16
+                              : layout == Layout::bf16 ? ScaleType::bf16
+                                                       : ScaleType::f32;
+  constexpr int kBytes = layout == Layout::f32 ? 4 : 2;
+  const uint8_t* p = t.panels + panel * t.panel_bytes + output * kBytes;
+  const float* x[rows];
+  float32x4_t sums[rows][registers];
+  for (int r = 0; r < rows; r++) {
+    x[r] = t.x.floats + static_cast<size_t>(row + r) * t.x.columns;
+    for (int n = 0; n < registers; n++) sums[r][n] = vdupq_n_f32(0);
+  }
+  for (int k = 0; k < t.x.columns; k++, p += kPanelRows * kBytes) {
+    __builtin_prefetch(p + kPrefetchBytes);
+#pragma clang loop unroll(full)
+    for (int n = 0; n < registers; n++) {
+      float32x4_t w = load_scales(p + n * kLanes * kBytes, kType);
+      for (int r = 0; r < rows; r++) sums[r][n] = vfmaq_n_f32(sums[r][n], w, x[r][k]);
+    }
+  }
+  for (int r = 0; r < rows; r++) {
+    for (int n = 0; n < registers; n++) {
+      store(sums[r][n], t, row + r, panel * kPanelRows + output + n * kLanes);
+    }
+  }
+}
+
+template <Layout layout, int rows>
+void multiply_panels(const LinearTask& t, int row) {
+  constexpr int kRegisters = rows > 2 ? 2 : 4;  // so that sums and dot products fit 32 registers
+  for (int panel = 0; panel < t.panel_count; panel++) {
+    for (int output = 0; output < kPanelRows; output += kLanes * kRegisters) {
+      if constexpr (is_float(layout)) {
+        multiply_float_part<layout, rows, kRegisters>(t, panel, output, row);
+      } else {
+        multiply_part<layout, rows, kRegisters>(t, panel, output, row);
+      }
+    }
+  }
+}
+
+/// Rows in blocks, so that a block's activations stay in the first cache over all panels.
+template <Layout layout>
+void multiply(const LinearTask& t) {
+  int row = 0;
+  for (; row + kRowBlock <= t.x.rows; row += kRowBlock) multiply_panels<layout, kRowBlock>(t, row);
+  for (; row + 2 <= t.x.rows; row += 2) multiply_panels<layout, 2>(t, row);
+  for (; row < t.x.rows; row++) multiply_panels<layout, 1>(t, row);
+}
+
+/// 16 columns: their scale, and the sum of the integers.
+float quantize_half(const float* x, int8_t* values, int32_t* sum) {
+  // As integers, magnitudes order like floats, with infinity and then NaN above all.
+  constexpr uint32_t kInfinity = 0x7f800000;
+  constexpr float kSmallest = 4e-37f;  // below it 127 / largest overflows
+  float32x4_t v[4];
+  int16x4_t q[4];
+  uint32x4_t bits = vdupq_n_u32(0);
+  int32x4_t sums = vdupq_n_s32(0);
+  for (int i = 0; i < 4; i++) {
+    v[i] = vld1q_f32(x + kLanes * i);
+    bits = vmaxq_u32(bits, vreinterpretq_u32_f32(vabsq_f32(v[i])));
+  }
+  uint32_t largest_bits = vmaxvq_u32(bits);
+  float largest = __builtin_bit_cast(float, largest_bits);
+  bool finite = largest_bits < kInfinity;
+  float inverse = finite && largest > kSmallest ? 127.0f / largest : 0.0f;
+  for (int i = 0; i < 4; i++) {
+    int32x4_t whole = vcvtnq_s32_f32(vmulq_n_f32(v[i], inverse));
+    sums = vaddq_s32(sums, whole);
+    q[i] = vqmovn_s32(whole);
+  }
+  vst1_s8(values, vqmovn_s16(vcombine_s16(q[0], q[1])));
+  vst1_s8(values + 8, vqmovn_s16(vcombine_s16(q[2], q[3])));
+  *sum = finite ? vaddvq_s32(sums) : 0;
+  return !finite ? __builtin_nanf("") : largest > kSmallest ? largest / 127.0f : 0.0f;
+}
+
+void quantize(const float* x, int columns, int8_t* values, ActivationGroup* groups) {
+  for (int g = 0; g < columns / kGroupColumns; g++, x += kGroupColumns, values += kGroupColumns) {
+    ActivationGroup group{};
+    for (int half = 0; half < 2; half++) {
+      int32_t sum;
+      group.scale[half] = quantize_half(x + 16 * half, values + 16 * half, &sum);
+      group.offset4[half] = -8 * sum;
+      group.offset8[half] = -128 * sum;
+      group.sum += group.scale[half] * static_cast<float>(sum);
+    }
+    groups[g] = group;
+  }
+}
+
+constexpr LinearKernels kKernels = {
+    {multiply<Layout::u4>, multiply<Layout::s4>, multiply<Layout::u8>, multiply<Layout::s8>,
+     multiply<Layout::f16>, multiply<Layout::bf16>, multiply<Layout::f32>},
+    quantize,
+};
+
+}  // namespace
+}  // namespace ck
