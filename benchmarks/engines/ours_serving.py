@@ -16,7 +16,7 @@ from vllm_swift_integrations.langchain.messages import to_chat
 class Engine(Serving):
     def open(self, model: Path, context: int, rows: int) -> None:
         self._engine = NativeEngine(model, device="cpu")
-        self.chat = ChatVLLMSwift(model=str(model), device="cpu", temperature=0)
+        self.chat = ChatVLLMSwift(model=str(model), device="cpu", temperature=0, ignore_eos=True)
 
     def together(self, prompts: list[list[int]], tokens: int) -> int:
         outputs = self._engine.generate(prompts, _greedy(tokens))
@@ -62,4 +62,4 @@ class Engine(Serving):
 
 
 def _greedy(max_tokens: int) -> SamplingParams:
-    return SamplingParams(temperature=0.0, max_tokens=max_tokens)
+    return SamplingParams(temperature=0.0, max_tokens=max_tokens, ignore_eos=True)

@@ -20,6 +20,7 @@ from .errors import (
     PromptTooLongError,
 )
 from .generation import Generation, arun, ends_by_itself, run
+from .models.bad_words import bad_word_tokens
 from .models.resolve import resolve_model
 from .models.shared import lease_model
 from .outputs import EngineStats, ModelInfo, RequestOutput
@@ -326,14 +327,16 @@ class Engine:
         if not ids:
             raise EmptyPromptError(f"The prompt {prompt!r} has no tokens.")
         self._require_fits(ids, room=1)
-        stops = self._vocabulary_only(params.stop_token_ids or ())
+        for tokens in (params.stop_token_ids, params.allowed_token_ids, params.logit_bias):
+            self._vocabulary_only([*(tokens or ())])
         own = [token for token in self._tokenizer.stop_token_ids if token < self._info.vocab_size]
         left = self._info.max_model_len - len(ids)
         return Prompt(
             ids,
             params,
-            left if params.max_tokens is None else params.max_tokens,
-            [*dict.fromkeys((*own, *stops))],
+            max(left, params.min_tokens) if params.max_tokens is None else params.max_tokens,
+            own,
+            bad_word_tokens(params.bad_words or (), self._tokenizer),
             priority_of(priority),
             timeout_us(timeout),
         )

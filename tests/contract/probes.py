@@ -303,19 +303,7 @@ def request_sizes() -> None:
         del kept
 
 
-RESERVED_SAMPLING: dict[str, Any] = {
-    "min_tokens": 1,
-    "presence_penalty": 0.5,
-    "frequency_penalty": 0.5,
-    "repetition_penalty": 1.5,
-    "logprobs": 1,
-    "prompt_logprobs": 1,
-    "ignore_eos": 1,
-    "reserved_flags": [0, 1],
-    "logit_bias_ids": ffi.new("int32_t[1]"),
-    "logit_bias_values": ffi.new("float[1]"),
-    "logit_bias_count": 1,
-}
+RESERVED_SAMPLING: dict[str, Any] = {"reserved_flags": [0, 1]}
 RESERVED_SUBMISSION: dict[str, Any] = {
     "adapter_id": 1,
     "prefix": ffi.cast("vsw_prefix *", FORGED),

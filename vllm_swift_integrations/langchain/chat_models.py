@@ -107,7 +107,8 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
     ) -> ChatResult:
         params, chat = self._sampling_params(stop, kwargs), to_chat(messages)
         engine = self._open()
-        return chat_result(engine.generate(engine.apply_chat_template(chat), params), self.model)
+        output = engine.generate(engine.apply_chat_template(chat), params)
+        return chat_result(output, self.model, params.logprobs)
 
     async def _agenerate(
         self,
@@ -119,7 +120,7 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
         params, chat = self._sampling_params(stop, kwargs), to_chat(messages)
         engine = await self._aopen()
         output = await engine.agenerate(engine.apply_chat_template(chat), params)
-        return chat_result(output, self.model)
+        return chat_result(output, self.model, params.logprobs)
 
     def _stream(
         self,
@@ -132,7 +133,7 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
         engine = self._open()
         with engine.stream(engine.apply_chat_template(chat), params) as pieces:
             for piece in pieces:
-                chunk = chat_chunk(piece, self.model)
+                chunk = chat_chunk(piece, self.model, params.logprobs)
                 if run_manager:
                     run_manager.on_llm_new_token(piece.text, chunk=chunk)
                 yield chunk
@@ -148,7 +149,7 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
         engine = await self._aopen()
         async with engine.astream(engine.apply_chat_template(chat), params) as pieces:
             async for piece in pieces:
-                chunk = chat_chunk(piece, self.model)
+                chunk = chat_chunk(piece, self.model, params.logprobs)
                 if run_manager:
                     await run_manager.on_llm_new_token(piece.text, chunk=chunk)
                 yield chunk

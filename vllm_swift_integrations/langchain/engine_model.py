@@ -37,8 +37,17 @@ _SAMPLING = (
     "min_p",
     "seed",
     "max_tokens",
+    "min_tokens",
     "stop",
     "stop_token_ids",
+    "ignore_eos",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "logit_bias",
+    "allowed_token_ids",
+    "bad_words",
+    "logprobs",
 )
 _ENGINE = (
     "model",
@@ -96,6 +105,17 @@ class EngineModel(BaseLanguageModel[Any]):
     max_tokens: int | None = None
     stop: str | list[str] | None = None
     stop_token_ids: list[int] | None = None
+    min_tokens: int | None = None
+    ignore_eos: bool | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+    logit_bias: dict[int, float] | None = None
+    allowed_token_ids: list[int] | None = None
+    bad_words: list[str] | None = None
+    logprobs: int | None = None
+    """Log probabilities of each token, and of so many most likely ones, in the response metadata
+    under "logprobs"; 0 is of the token alone."""
 
     _slot: EngineSlot = PrivateAttr(default_factory=EngineSlot)
 
@@ -216,6 +236,10 @@ def _refuse_unknown(arguments: Iterable[str], known: set[str]) -> None:
         if name in _ENGINE:
             raise InvalidArgumentError(
                 f"{name!r} cannot change from call to call: make a model with it instead."
+            )
+        if name == "prompt_logprobs":
+            raise UnsupportedError(
+                "'prompt_logprobs' have no place in LangChain's results: use Engine.generate."
             )
         if name not in known:
             raise UnsupportedError(f"{name!r} is not supported; a call takes sampling parameters.")

@@ -25,6 +25,10 @@ class Event(NamedTuple):
     tokens: list[int]
     finish: int
     stop_token: int
+    #: Tokens of the prompt, whose logprobs come before those of ``tokens``.
+    prompt_tokens: int = 0
+    #: Token id, logprob and rank; equally many for each token.
+    logprobs: Sequence[tuple[int, float, int]] = ()
 
 
 Batch = Sequence[Event] | BaseException

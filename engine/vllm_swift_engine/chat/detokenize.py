@@ -59,6 +59,12 @@ class TokenBytes(dict[int, bytes]):
         self[token] = known = self._bytes(token)
         return known
 
+    def text(self, token: int) -> str:
+        """One token by itself: U+FFFD for a part of a character; a special token as it is named."""
+        if token in self._special:
+            return self._tokenizer.id_to_token(token) or ""
+        return self[token].decode("utf-8", "replace")
+
     def _bytes(self, token: int) -> bytes:
         # An embedding may have more rows than the vocabulary has tokens.
         text = None if token in self._special else self._tokenizer.id_to_token(token)

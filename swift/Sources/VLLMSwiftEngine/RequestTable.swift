@@ -86,9 +86,20 @@ final class RequestTable: Sendable {
     }
   }
 
+  /// - Parameter logprobs: of one token of the sequence's prompt.
+  func deliver(promptLogprobs logprobs: ArraySlice<TokenLogprob>, of sequence: SequenceID) {
+    state.withLock { state in
+      guard let record = state.records[sequence.request],
+        record.running.contains(sequence.index)
+      else { return }
+      events.push(Event(sequence: sequence, promptTokens: 1, promptLogprobs: Array(logprobs)))
+    }
+  }
+
   /// Passes on what became of a sequence.
+  /// - Parameter logprobs: of the outcome's token.
   /// - Returns: whether its request has ended.
-  func deliver(_ outcome: Scheduler.Outcome) -> Bool {
+  func deliver(_ outcome: Scheduler.Outcome, logprobs: ArraySlice<TokenLogprob>) -> Bool {
     let now = ContinuousClock.now
     let id = outcome.sequence.request
     return state.withLock { state in
@@ -105,7 +116,8 @@ final class RequestTable: Sendable {
       events.push(
         Event(
           sequence: outcome.sequence, tokens: outcome.token.map { [$0] } ?? [],
-          finish: outcome.finish, stopToken: outcome.stopToken))
+          logprobs: outcome.token == nil ? [] : Array(logprobs), finish: outcome.finish,
+          stopToken: outcome.stopToken))
       return record.ended
     }
   }
@@ -118,7 +130,7 @@ final class RequestTable: Sendable {
       state.records[id]?.info.error = error
       for index in record.running.sorted() {
         events.push(
-          Event(sequence: SequenceID(request: id, index: index), tokens: [], finish: reason))
+          Event(sequence: SequenceID(request: id, index: index), finish: reason))
       }
     }
   }
