@@ -19,15 +19,16 @@ NATIVE_SOURCES := $(shell find swift/Package.swift swift/Sources scripts -type f
 CXX_FILES = $(shell git ls-files --cached --others --exclude-standard \
 	'swift/*.h' 'swift/*.hpp' 'swift/*.c' 'swift/*.cpp' 'swift/*.metal' 'swift/*.cu')
 
-.PHONY: help demo test check sanitize cross bench format clean
+.PHONY: help demo test check soak sanitize cross bench format clean
 
 help:
 	@echo 'make demo      ask a real model two questions in a LangChain chain'
 	@echo 'make test      every test, in Python and in Swift'
 	@echo 'make check     lint, formatting and types'
+	@echo 'make soak      an engine in rough hands for MINUTES=30; SEED= to do a run again'
 	@echo 'make sanitize  the C++ op tests under the sanitizers named in SANITIZERS'
 	@echo 'make cross     the C++ targets on aarch64 Linux, under qemu, and linked for macOS'
-	@echo 'make bench     the table of measurements'
+	@echo 'make bench     the tables of measurements; TABLES=serve for one of them'
 	@echo 'make format    format everything'
 	@echo 'make clean     forget the environment and everything built'
 	@echo 'BACKEND=cuda13 runs on an NVIDIA GPU, PYTHON=... picks the Python.'
@@ -46,6 +47,10 @@ check: $(STAMPS)/dev | $(STAMPS)/native
 	swift format lint --strict --recursive swift/Package.swift swift/Sources swift/Tests
 	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
 
+soak: MINUTES ?= 30
+soak: $(STAMPS)/dev $(STAMPS)/model | $(STAMPS)/native
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
 # ROUNDS: random cases a test, here and of `cross`; docs/cross.md.
 sanitize: ROUNDS ?= 10
 sanitize: SANITIZERS ?= address thread
@@ -59,8 +64,9 @@ cross: $(STAMPS)/dev
 	$(BIN)/python scripts/cross.py linux --rounds $(ROUNDS)
 	$(BIN)/python scripts/cross.py macos
 
+bench: TABLES ?= cpu serve
 bench: $(STAMPS)/bench $(STAMPS)/model | $(STAMPS)/native
-	$(BIN)/python -m benchmarks cpu
+	@for table in $(TABLES); do $(BIN)/python -m benchmarks $$table; done
 
 format: $(STAMPS)/dev
 	$(BIN)/ruff check --fix

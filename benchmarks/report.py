@@ -24,6 +24,10 @@ class Row:
     roofline: float | None = None
     #: What ours must stay under.
     limit: float | None = None
+    #: What ours must reach.
+    at_least: float | None = None
+    #: How many times the peer ours must reach.
+    times: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
@@ -42,7 +46,8 @@ class Row:
             "ours": self.ours,
             "peers": self.peers,
         }
-        row.update({k: v for k in ("roofline", "limit") if (v := getattr(self, k)) is not None})
+        optional = ("roofline", "limit", "at_least", "times")
+        row.update({k: v for k in optional if (v := getattr(self, k)) not in (None, {})})
         if self.notes:
             row["notes"] = self.notes
         return row
@@ -55,26 +60,28 @@ def write_json(rows: list[Row], path: Path) -> None:
 def table(rows: list[Row]) -> str:
     """The rows in markdown; notes are numbered and follow the table."""
     notes: list[str] = []
-    lines = [_line(row, notes) for row in rows]
-    peers = " | ".join(PEERS)
-    ratios = " | ".join(f"ours / {peer}" for peer in PEERS)
-    head = f"| case | unit | ours | {peers} | {ratios} | of read bandwidth | limit |"
-    rule = "|---|---|" + "---:|" * (3 + 2 * len(PEERS))
+    peers = [peer for peer in PEERS if any(peer in row.peers for row in rows)]
+    roofline = any(row.roofline is not None for row in rows)
+    titles = ["case", "unit", "ours", *peers, *(f"ours / {peer}" for peer in peers)]
+    titles += ["of read bandwidth"] * roofline + ["must be"]
+    head = "| " + " | ".join(titles) + " |"
+    rule = "|---|---|" + "---:|" * (len(titles) - 2)
+    lines = [_line(row, peers, roofline, notes) for row in rows]
     footer = [f"{number}. {note}" for number, note in enumerate(notes, 1)]
     return "\n".join([head, rule, *lines, "", *footer]).rstrip() + "\n"
 
 
-def _line(row: Row, notes: list[str]) -> str:
+def _line(row: Row, peers: list[str], roofline: bool, notes: list[str]) -> str:
     notes.extend(note for note in row.notes if note not in notes)
     marks = ", ".join(str(notes.index(note) + 1) for note in row.notes)
     cells = [
         f"{row.case} ({marks})" if marks else row.case,
         row.unit,
         _number(row.ours),
-        *(_number(row.peers.get(peer)) for peer in PEERS),
-        *(_suffixed(row.ratio(peer), "x") for peer in PEERS),
-        _percent(row.roofline),
-        _limit(row),
+        *(_number(row.peers.get(peer)) for peer in peers),
+        *(_suffixed(row.ratio(peer), "x") for peer in peers),
+        *[_percent(row.roofline)] * roofline,
+        _demands(row),
     ]
     return "| " + " | ".join(cells) + " |"
 
@@ -93,8 +100,15 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.0%}"
 
 
-def _limit(row: Row) -> str:
-    if row.limit is None:
-        return "-"
-    verdict = "" if row.ours is None else " met" if row.ours <= row.limit else " **missed**"
-    return f"<= {row.limit:g}{verdict}"
+def _demands(row: Row) -> str:
+    demands = []
+    if row.limit is not None:
+        demands.append((f"<= {row.limit:g}", None if row.ours is None else row.ours <= row.limit))
+    if row.at_least is not None:
+        met = None if row.ours is None else row.ours >= row.at_least
+        demands.append((f">= {row.at_least:g}", met))
+    for peer, times in row.times.items():
+        ratio = row.ratio(peer)
+        demands.append((f">= {times:g}x {peer}", None if ratio is None else ratio >= times))
+    verdicts = {None: "", True: " met", False: " **missed**"}
+    return ", ".join(demand + verdicts[met] for demand, met in demands) or "-"

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.engines import KINDS, EngineUnderTest, Unavailable
+from benchmarks.engines import KINDS, EngineUnderTest, Opened, Unavailable
 from benchmarks.machine import resident_bytes
 
 
@@ -23,7 +23,7 @@ class Worker:
     def __init__(self, kind: str, model: Path) -> None:
         self._model = model
         start = time.perf_counter()
-        self._engine: EngineUnderTest = KINDS[kind].make()
+        self._engine: Opened = KINDS[kind].make()
         self._import_s = time.perf_counter() - start
         self._before_open = resident_bytes().now
         self._opened_at = 0.0
@@ -33,6 +33,7 @@ class Worker:
         self._engine.load(self._model, context, rows)
 
     def first_token(self, text: str) -> dict[str, float]:
+        assert isinstance(self._engine, EngineUnderTest)
         self._engine.first_token(text)
         return {"import": self._import_s, "load": time.perf_counter() - self._opened_at}
 

@@ -16,21 +16,25 @@ class Unavailable(Exception):
     """The engine cannot run a case; the message says why and becomes a note under the table."""
 
 
-class EngineUnderTest(ABC):
-    """One engine in a process of its own. Prompts are token ids; greedy; no prompt cache.
+class Opened(ABC):
+    """An engine in a process of its own. Prompts are token ids; greedy.
 
     `seed` changes the first token of a prompt, so that no engine can reuse an earlier prompt's
     work.
     """
 
+    @abstractmethod
+    def load(self, model: Path, context: int, rows: int) -> None:
+        """Opens the model with room for `rows` sequences of `context` tokens each."""
+
+
+class EngineUnderTest(Opened):
+    """What `cpu` measures. No prompt cache."""
+
     #: Its name in the tables.
     name: ClassVar[str]
     #: The package that is imported, whose time to import is measured.
     package: ClassVar[str]
-
-    @abstractmethod
-    def load(self, model: Path, context: int, rows: int) -> None:
-        """Opens the model with room for `rows` sequences of `context` tokens each."""
 
     @abstractmethod
     def first_token(self, text: str) -> None:
@@ -53,25 +57,34 @@ class EngineUnderTest(ABC):
 class EngineKind:
     module: str
     package: str
+    #: Its column in the tables; this project's engine has one of its own.
+    peer: str | None = None
 
     @property
     def installed(self) -> bool:
-        return importlib.util.find_spec(self.package) is not None
+        return self.peer is None or importlib.util.find_spec(self.package) is not None
 
-    def make(self) -> EngineUnderTest:
+    def make(self) -> Opened:
         """Imports the engine's package. Call it in a process that runs nothing else."""
         module = importlib.import_module(f"benchmarks.engines.{self.module}")
         engine = module.Engine()
-        assert isinstance(engine, EngineUnderTest)
+        assert isinstance(engine, Opened)
         return engine
 
 
-KINDS = {
+#: What `cpu` compares.
+ENGINES = {
     "ours": EngineKind("ours", "vllm_swift_engine"),
-    "xllamacpp": EngineKind("xllamacpp", "xllamacpp"),
-    "llama-cpp-python": EngineKind("llama_cpp_python", "llama_cpp"),
-    "mlx-lm": EngineKind("mlx_lm", "mlx_lm"),
+    "xllamacpp": EngineKind("xllamacpp", "xllamacpp", "llama.cpp"),
+    "llama-cpp-python": EngineKind("llama_cpp_python", "llama_cpp", "llama.cpp"),
+    "mlx-lm": EngineKind("mlx_lm", "mlx_lm", "mlx-lm"),
 }
+#: What `serve` compares.
+SERVERS = {
+    "ours, serving": EngineKind("ours_serving", "vllm_swift_engine"),
+    "xllamacpp, serving": EngineKind("xllamacpp_serving", "xllamacpp", "llama.cpp"),
+}
+KINDS = ENGINES | SERVERS
 
 
 def prompt_ids(tokens: int, seed: int) -> list[int]:

@@ -13,6 +13,7 @@ from .errors import VLLMSwiftError
 from .outputs import (
     CompletionOutput,
     EngineStats,
+    Logprob,
     ModelInfo,
     RequestOutput,
     StreamChunk,
@@ -27,6 +28,7 @@ __all__ = [
     "CompletionOutput",
     "Engine",
     "EngineStats",
+    "Logprob",
     "ModelInfo",
     "Prefix",
     "RequestOutput",

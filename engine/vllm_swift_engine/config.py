@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -13,18 +14,13 @@ _UINT32_MAX = 2**32 - 1
 _UINT64_MAX = 2**64 - 1
 _FLOAT32_MAX = 3.4028234e38
 
+#: The most likely tokens that ``logprobs`` and ``prompt_logprobs`` may ask for.
+MAX_LOGPROBS = 20
+#: What vLLM cuts the values of ``logit_bias`` to, in either direction.
+_MAX_BIAS = 100.0
+
 #: vLLM's parameters that are accepted at their default alone, until the engine has them.
 _RESERVED: dict[str, Any] = {
-    "presence_penalty": 0.0,
-    "frequency_penalty": 0.0,
-    "repetition_penalty": 1.0,
-    "min_tokens": 0,
-    "ignore_eos": False,
-    "logprobs": None,
-    "prompt_logprobs": None,
-    "logit_bias": None,
-    "allowed_token_ids": None,
-    "bad_words": None,
     "include_stop_str_in_output": False,
     "detokenize": True,
     "skip_special_tokens": True,
@@ -54,6 +50,19 @@ class SamplingParams:
         stop: a string or strings that end the output; never part of the text.
         stop_token_ids: token ids that end the output besides the model's own; not reported.
         max_tokens: >= 1; None fills the context.
+        min_tokens: so many tokens come before an end token or one of ``stop_token_ids``.
+        ignore_eos: the model's own end tokens do not end the output.
+        presence_penalty: in [-2, 2]; subtracted from the logits of tokens that the output has.
+        frequency_penalty: in [-2, 2]; subtracted once for each time that the output has them.
+        repetition_penalty: > 0, 1 is off; divides the logits, where they are positive, of tokens
+            that prompt or output have, and multiplies them where they are negative.
+        logit_bias: token ids and what is added to their logits, cut to [-100, 100] as by vLLM.
+        allowed_token_ids: nothing else is sampled.
+        bad_words: words that the output never has. As by vLLM, a word's tokens are those it has at
+            the start of a text, and those after a space if they are as many.
+        logprobs: logprobs of each token and of so many most likely ones, 0 .. 20; None is none.
+            They are of the model's logits, before any of these parameters.
+        prompt_logprobs: the same of the prompt's tokens.
 
     Every other field of vLLM's class is there, and accepted at its default alone.
 
@@ -78,7 +87,7 @@ class SamplingParams:
     ignore_eos: bool = False
     logprobs: int | None = None
     prompt_logprobs: int | None = None
-    logit_bias: dict[int, float] | None = None
+    logit_bias: Mapping[int, float] | None = None
     allowed_token_ids: Sequence[int] | None = None
     bad_words: Sequence[str] | None = None
     include_stop_str_in_output: bool = False
@@ -106,8 +115,22 @@ class SamplingParams:
             self._integer("seed", -1, _UINT64_MAX, "an integer in 0 .. 2**64 - 1, -1 or None")
         if self.max_tokens is not None:
             self._integer("max_tokens", 1, _UINT32_MAX, "a positive integer or None")
-        self._stop_strings()
-        self._stop_tokens()
+        self._number("presence_penalty", lambda value: -2 <= value <= 2, "in [-2, 2]")
+        self._number("frequency_penalty", lambda value: -2 <= value <= 2, "in [-2, 2]")
+        self._number("repetition_penalty", lambda value: value > 0, "> 0")
+        high = _UINT32_MAX if self.max_tokens is None else self.max_tokens
+        self._integer("min_tokens", 0, high, f"an integer >= 0, at most max_tokens={high}")
+        for name in ("logprobs", "prompt_logprobs"):
+            self._logprobs(name)
+        if not isinstance(self.ignore_eos, bool):
+            raise InvalidArgumentError(f"ignore_eos must be a bool, not {self.ignore_eos!r}.")
+        self._strings("stop")
+        self._strings("bad_words")
+        self._tokens("stop_token_ids")
+        self._tokens("allowed_token_ids")
+        if self.allowed_token_ids == ():
+            raise InvalidArgumentError("allowed_token_ids is empty; None allows every token.")
+        self._biases()
 
     @property
     def stop_strings(self) -> tuple[str, ...]:
@@ -138,30 +161,62 @@ class SamplingParams:
             raise InvalidArgumentError(f"{name} must be {range_text}, not {value!r}.")
         self._set(name, int(value))
 
-    def _stop_strings(self) -> None:
-        stop: Any = self.stop
-        if stop is None:
-            return
-        if not isinstance(stop, (str, list, tuple, set, frozenset)):
-            raise InvalidArgumentError(f"stop must be a string or strings, not {stop!r}.")
-        strings = (stop,) if isinstance(stop, str) else tuple(stop)
-        for string in strings:
-            if not isinstance(string, str) or not string:
-                raise InvalidArgumentError(f"stop must hold non-empty strings, not {string!r}.")
-        if not isinstance(stop, str):
-            self._set("stop", strings)
+    def _logprobs(self, name: str) -> None:
+        value: Any = getattr(self, name)
+        if value is True:  # vLLM's shorthand
+            self._set(name, 1)
+        elif value == -1 and _is(value, Integral):
+            raise UnsupportedError(
+                f"{name}=-1, the whole vocabulary, is not supported; ask for at most "
+                f"{MAX_LOGPROBS}, or see Engine.logits."
+            )
+        elif value is not None:
+            self._integer(name, 0, MAX_LOGPROBS, f"an integer in 0 .. {MAX_LOGPROBS} or None")
 
-    def _stop_tokens(self) -> None:
-        tokens: Any = self.stop_token_ids
+    def _strings(self, name: str) -> None:
+        value: Any = getattr(self, name)
+        if value is None:
+            return
+        # A single stop string may be given as it is.
+        if isinstance(value, str) and name == "stop":
+            value = (value,)
+        if not isinstance(value, (list, tuple, set, frozenset)):
+            raise InvalidArgumentError(f"{name} must hold strings, and is {value!r}.")
+        for string in value:
+            # Spaces around a bad word do not count, so one of spaces is empty.
+            if not isinstance(string, str) or not (
+                string.strip() if name == "bad_words" else string
+            ):
+                raise InvalidArgumentError(f"{name} must hold non-empty strings, not {string!r}.")
+        if not isinstance(getattr(self, name), str):
+            self._set(name, tuple(value))
+
+    def _tokens(self, name: str) -> None:
+        tokens: Any = getattr(self, name)
         if tokens is None:
             return
         try:
             values = tuple(tokens)
         except TypeError:
-            raise InvalidArgumentError(f"stop_token_ids must be a list, not {tokens!r}.") from None
+            raise InvalidArgumentError(f"{name} must be a list, not {tokens!r}.") from None
         for token in values:
             if not _is(token, Integral) or int(token) < 0:
-                raise InvalidArgumentError(
-                    f"stop_token_ids must hold token ids >= 0, not {token!r}."
-                )
-        self._set("stop_token_ids", tuple(int(token) for token in values))
+                raise InvalidArgumentError(f"{name} must hold token ids >= 0, not {token!r}.")
+        self._set(name, tuple(int(token) for token in values))
+
+    def _biases(self) -> None:
+        biases: Any = self.logit_bias
+        if biases is None:
+            return
+        if not isinstance(biases, Mapping):
+            raise InvalidArgumentError(f"logit_bias must be a dict, not {biases!r}.")
+        result: dict[int, float] = {}
+        for token, bias in biases.items():
+            # JSON has no other keys than strings.
+            key = int(token) if isinstance(token, str) and token.isdecimal() else token
+            if not _is(key, Integral) or int(key) < 0:
+                raise InvalidArgumentError(f"logit_bias must have token ids >= 0, not {token!r}.")
+            if not _is(bias, Real) or not math.isfinite(bias):
+                raise InvalidArgumentError(f"logit_bias must hold finite numbers, not {bias!r}.")
+            result[int(key)] = float(min(max(bias, -_MAX_BIAS), _MAX_BIAS))
+        self._set("logit_bias", result)

@@ -21,7 +21,8 @@ from .errors import (
     PromptTooLongError,
     RequestTooLargeError,
 )
-from .generation import Generation, arun, run
+from .generation import Generation, arun, ends_by_itself, run
+from .models.bad_words import bad_word_tokens
 from .models.resolve import resolve_model
 from .models.shared import lease_model
 from .outputs import EngineStats, ModelInfo, RequestOutput
@@ -142,7 +143,8 @@ class Engine:
             EngineClosedError: the engine is closed, or was while the request ran.
         """
         prompts, many = self._prompts(prompt, sampling_params, priority, timeout)
-        outputs = run(Generation(self._session, prompts, ThreadChannel()))
+        channel = ThreadChannel(whole=ends_by_itself(prompts))
+        outputs = run(Generation(self._session, prompts, channel))
         return outputs if many else outputs[0]
 
     def stream(
@@ -191,7 +193,8 @@ class Engine:
     ) -> RequestOutput | list[RequestOutput]:
         """:meth:`generate` for asyncio, without threads. Cancelling the task cancels them."""
         prompts, many = self._prompts(prompt, sampling_params, priority, timeout)
-        outputs = await arun(Generation(self._session, prompts, TaskChannel()))
+        channel = TaskChannel(whole=ends_by_itself(prompts))
+        outputs = await arun(Generation(self._session, prompts, channel))
         return outputs if many else outputs[0]
 
     def astream(
@@ -268,8 +271,8 @@ class Engine:
         if len(ids) - prefix.cached_tokens >= self._info.kv_block_tokens:
             prefix.close()
             raise RequestTooLargeError(
-                f"The KV cache kept {prefix.cached_tokens} of the prefix's {len(ids)} tokens beside "
-                "other requests. Raise memory_budget, or let fewer requests run at once."
+                f"The KV cache kept {prefix.cached_tokens} of the prefix's {len(ids)} tokens "
+                "beside other requests. Raise memory_budget, or let fewer requests run at once."
             )
         return prefix
 
@@ -368,14 +371,16 @@ class Engine:
         if not ids:
             raise EmptyPromptError(f"The prompt {prompt!r} has no tokens.")
         self._require_fits(ids, room=1)
-        stops = self._vocabulary_only(params.stop_token_ids or ())
+        for tokens in (params.stop_token_ids, params.allowed_token_ids, params.logit_bias):
+            self._vocabulary_only([*(tokens or ())])
         own = [token for token in self._tokenizer.stop_token_ids if token < self._info.vocab_size]
         left = self._info.max_model_len - len(ids)
         return Prompt(
             ids,
             params,
-            left if params.max_tokens is None else params.max_tokens,
-            [*dict.fromkeys((*own, *stops))],
+            max(left, params.min_tokens) if params.max_tokens is None else params.max_tokens,
+            own,
+            bad_word_tokens(params.bad_words or (), self._tokenizer),
             priority_of(priority),
             timeout_us(timeout),
         )

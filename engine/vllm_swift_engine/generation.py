@@ -18,8 +18,9 @@ from ._ffi.channel import (
 from ._ffi.convert import Prompt
 from ._ffi.runtime import RequestInfo
 from .chat.completion import Completion
+from .chat.logprobs import token_logprobs
 from .errors import RequestCancelledError
-from .outputs import FinishReason, RequestOutput, StreamChunk, Timings, Usage
+from .outputs import FinishReason, RequestOutput, StreamChunk, Timings, TokenLogprobs, Usage
 from .session import Session
 
 _REASONS: dict[int, FinishReason] = {
@@ -40,15 +41,31 @@ class _Request:
     def __init__(self, session: Session, prompt: Prompt) -> None:
         self.prompt = prompt
         self.info: RequestInfo | None = None
+        #: vLLM's form: the first token has none.
+        self.prompt_logprobs: list[TokenLogprobs | None] | None = (
+            None if prompt.sampling.prompt_logprobs is None else [None]
+        )
+        self._token_bytes = session.model.tokenizer.token_bytes
         self.completions = [
-            Completion(index, session.model.tokenizer.token_bytes, prompt.sampling.stop_strings)
+            Completion(index, self._token_bytes, prompt.sampling.stop_strings)
             for index in range(prompt.sampling.n)
         ]
+        self.unfinished = len(self.completions)
         #: Those whose last chunk is not taken yet.
         self.open = [*self.completions]
 
-    def done(self) -> bool:
-        return all(completion.finish_reason for completion in self.completions)
+    def push(self, event: Event) -> None:
+        """Takes in an event's tokens, and the logprobs that come with it."""
+        first = 0
+        if self.prompt_logprobs is not None:
+            first = event.prompt_tokens * ((self.prompt.sampling.prompt_logprobs or 0) + 1)
+            self.prompt_logprobs += token_logprobs(
+                event.logprobs[:first], event.prompt_tokens, self._token_bytes
+            )
+        own = event.logprobs[first:]
+        self.completions[event.sequence].push(
+            event.tokens, token_logprobs(own, len(event.tokens), self._token_bytes) if own else ()
+        )
 
     def usage(self) -> Usage:
         prompt = len(self.prompt.tokens)
@@ -90,6 +107,11 @@ class Generation(Generic[ChannelT]):
         return list(next(iter(self._requests.values())).prompt.tokens)
 
     @property
+    def prompt_logprobs(self) -> list[TokenLogprobs | None] | None:
+        """The first request's, so far."""
+        return next(iter(self._requests.values())).prompt_logprobs
+
+    @property
     def done(self) -> bool:
         """Whether every request has ended."""
         return self._running == 0
@@ -102,19 +124,20 @@ class Generation(Generic[ChannelT]):
         """
         for event in events:
             request = self._requests[event.request]
-            if request.done():
-                continue
             completion = request.completions[event.sequence]
-            completion.push(event.tokens)
+            ended = completion.finish_reason
+            request.push(event)
             if event.finish != FINISH_NONE:
                 # vLLM's rule: a stop token is the reason if the caller asked for it, an end token
                 # of the model's own is none.
                 asked = request.prompt.sampling.stop_token_ids or ()
                 stop = event.stop_token if event.stop_token in asked else None
                 completion.finish(_REASONS.get(event.finish, "cancelled"), stop)
-            if request.done():
-                request.info = self._session.finish(event.request)
-                self._running -= 1
+            if ended is None and completion.finish_reason is not None:
+                request.unfinished -= 1
+                if not request.unfinished:
+                    request.info = self._session.finish(event.request)
+                    self._running -= 1
 
     def outputs(self) -> list[RequestOutput]:
         """The results, in the order of the prompts. All requests must have ended."""
@@ -122,9 +145,13 @@ class Generation(Generic[ChannelT]):
             RequestOutput(
                 name,
                 list(request.prompt.tokens),
-                [completion.output() for completion in request.completions],
+                [
+                    completion.output(request.prompt.sampling.logprobs is not None)
+                    for completion in request.completions
+                ],
                 request.usage(),
                 request.timings(),
+                request.prompt_logprobs,
             )
             for name, request in self._requests.items()
         ]
@@ -140,10 +167,11 @@ class Generation(Generic[ChannelT]):
         """
         (request,) = self._requests.values()
         for completion in request.open:
-            text, tokens = completion.take()
+            text, tokens, taken = completion.take()
+            logprobs = None if request.prompt.sampling.logprobs is None else taken
             if completion.finish_reason is None:
                 if text:
-                    return StreamChunk(completion.index, text, tokens)
+                    return StreamChunk(completion.index, text, tokens, logprobs=logprobs)
                 continue
             request.open.remove(completion)
             return StreamChunk(
@@ -154,6 +182,7 @@ class Generation(Generic[ChannelT]):
                 completion.stop_reason,
                 None if request.open else request.usage(),
                 None if request.open else request.timings(),
+                logprobs,
             )
         return None
 
@@ -166,6 +195,11 @@ class Generation(Generic[ChannelT]):
 
     def __del__(self) -> None:
         self.close()
+
+
+def ends_by_itself(prompts: Sequence[Prompt]) -> bool:
+    """Whether the engine ends each request: nobody has to look at its text for stop strings."""
+    return not any(prompt.sampling.stop_strings for prompt in prompts)
 
 
 def run(generation: Generation[ThreadChannel]) -> list[RequestOutput]:

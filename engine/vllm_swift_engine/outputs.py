@@ -36,6 +36,22 @@ class Timings:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Logprob:
+    """How likely a token was, by the model's logits before any sampling parameter."""
+
+    #: Natural logarithm of its probability.
+    logprob: float
+    #: 1 is the most likely token.
+    rank: int
+    #: The text of this token alone; U+FFFD where it is a part of a character.
+    decoded_token: str
+
+
+#: Of one position: its own token first, then the most likely ones.
+TokenLogprobs = dict[int, Logprob]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class CompletionOutput:
     """One generated sequence."""
 
@@ -47,6 +63,10 @@ class CompletionOutput:
     #: The stop string, or the token of ``stop_token_ids``, that ended the text; None when the
     #: model's own end token did, and for other reasons.
     stop_reason: int | str | None = None
+    #: One for each of ``token_ids``; None where the request did not ask.
+    logprobs: list[TokenLogprobs] | None = None
+    #: The sum over ``token_ids``.
+    cumulative_logprob: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,6 +78,8 @@ class RequestOutput:
     outputs: list[CompletionOutput]
     usage: Usage
     timings: Timings
+    #: One for each of ``prompt_token_ids``, None for the first; None where nobody asked.
+    prompt_logprobs: list[TokenLogprobs | None] | None = None
 
     @property
     def text(self) -> str:
@@ -70,8 +92,8 @@ class StreamChunk:
     """New text of one sequence. Its last chunk has the finish reason.
 
     The last chunk of all has usage and timings. The texts of a sequence's chunks, joined, are the
-    output's text, and so are their token ids. A token is reported with the chunk in which its text
-    becomes visible.
+    output's text, and so are their token ids and logprobs. A token is reported with the chunk in
+    which its text becomes visible.
     """
 
     index: int
@@ -81,6 +103,8 @@ class StreamChunk:
     stop_reason: int | str | None = None
     usage: Usage | None = None
     timings: Timings | None = None
+    #: One for each of ``token_ids``; None where the request did not ask.
+    logprobs: list[TokenLogprobs] | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -112,8 +112,8 @@ def read_prefix(
     for name, wanted in identity.items():
         if header[name] != wanted:
             raise PrefixFileError(
-                f"{path} was saved with another {_MEANING[name]}: {header[name]!r}, and this engine "
-                f"has {wanted!r}. Compute the prefix again."
+                f"{path} was saved with another {_MEANING[name]}: {header[name]!r}, and this "
+                f"engine has {wanted!r}. Compute the prefix again."
             )
     return header["tokens"], contents
 
@@ -125,7 +125,7 @@ _MEANING = {
 }
 
 
-def _digest(body: bytes, contents: bytes | memoryview) -> bytes:
+def _digest(body: bytes, contents: bytes | bytearray | memoryview) -> bytes:
     import hashlib
 
     digest = hashlib.sha256(body)

@@ -8,7 +8,7 @@ from types import TracebackType
 from ._ffi.channel import TaskChannel, ThreadChannel
 from .errors import RequestCancelledError
 from .generation import Generation
-from .outputs import StreamChunk
+from .outputs import StreamChunk, TokenLogprobs
 
 
 class TokenStream(Iterator[StreamChunk]):
@@ -27,6 +27,11 @@ class TokenStream(Iterator[StreamChunk]):
     def prompt_token_ids(self) -> list[int]:
         """The prompt as it was tokenized."""
         return self._generation.prompt_token_ids
+
+    @property
+    def prompt_logprobs(self) -> list[TokenLogprobs | None] | None:
+        """As in ``RequestOutput``; complete once there is a chunk."""
+        return self._generation.prompt_logprobs
 
     def __next__(self) -> StreamChunk:
         if self._ended:
@@ -75,6 +80,11 @@ class AsyncTokenStream(AsyncIterator[StreamChunk]):
     def prompt_token_ids(self) -> list[int]:
         """The prompt as it was tokenized."""
         return self._generation.prompt_token_ids
+
+    @property
+    def prompt_logprobs(self) -> list[TokenLogprobs | None] | None:
+        """As in ``RequestOutput``; complete once there is a chunk."""
+        return self._generation.prompt_logprobs
 
     async def __anext__(self) -> StreamChunk:
         if self._ended:

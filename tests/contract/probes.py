@@ -146,6 +146,21 @@ def vsw_model_destroy() -> None:
             lib.vsw_model_destroy(handle)
 
 
+def new_prefix(model: Any) -> Any:
+    prefix, error = ffi.new("vsw_prefix **"), ffi.new("vsw_error *")
+    tokens = ffi.new("int32_t[]", PROMPT)
+    assert lib.vsw_prefix_pin(model, tokens, len(PROMPT), prefix, error) == lib.VSW_OK
+    return prefix[0]
+
+
+def vsw_prefix_destroy() -> None:
+    with loaded_model() as (_, model):
+        stale = new_prefix(model)
+        lib.vsw_prefix_destroy(stale)
+        for handle in bad_handles("vsw_prefix", stale):
+            lib.vsw_prefix_destroy(handle)
+
+
 def vsw_sampling_params_default() -> None:
     lib.vsw_sampling_params_default(ffi.NULL)
 
@@ -176,6 +191,22 @@ def bad_runtime_handles() -> None:
     del kept
 
 
+def bad_prefix_handles() -> None:
+    with loaded_model() as (_, model):
+        stale = new_prefix(model)
+        lib.vsw_prefix_destroy(stale)
+        room, requests = ffi.new("char[64]"), ffi.new("vsw_request[1]")
+        invalid = lib.VSW_ERROR_INVALID_HANDLE
+        for prefix in bad_handles("vsw_prefix", stale):
+            refuse(invalid, lib.vsw_prefix_get_info, prefix, sized("vsw_prefix_info"))
+            refuse(invalid, lib.vsw_prefix_read, prefix, room, len(room))
+            if prefix:
+                params, kept = submission()
+                params.prefix = prefix
+                refuse(invalid, lib.vsw_submit, model, params, 1, requests)
+                del kept
+
+
 def bad_model_handles() -> None:
     with loaded_model() as (runtime, stale):
         lib.vsw_model_destroy(stale)
@@ -186,6 +217,9 @@ def bad_model_handles() -> None:
         for model in bad_handles("vsw_model", stale):
             refuse(invalid, lib.vsw_model_get_info, model, sized("vsw_model_info"))
             refuse(invalid, lib.vsw_model_logits, model, tokens, len(PROMPT), floats, 1)
+            prefix = ffi.new("vsw_prefix **")
+            refuse(invalid, lib.vsw_prefix_pin, model, tokens, len(PROMPT), prefix)
+            refuse(invalid, lib.vsw_prefix_load, model, tokens, len(PROMPT), floats, 4, prefix)
             refuse(invalid, lib.vsw_submit, model, params, 1, requests)
             # Reserved; it may say so before it looks at the model.
             refuse(
@@ -303,22 +337,9 @@ def request_sizes() -> None:
         del kept
 
 
-RESERVED_SAMPLING: dict[str, Any] = {
-    "min_tokens": 1,
-    "presence_penalty": 0.5,
-    "frequency_penalty": 0.5,
-    "repetition_penalty": 1.5,
-    "logprobs": 1,
-    "prompt_logprobs": 1,
-    "ignore_eos": 1,
-    "reserved_flags": [0, 1],
-    "logit_bias_ids": ffi.new("int32_t[1]"),
-    "logit_bias_values": ffi.new("float[1]"),
-    "logit_bias_count": 1,
-}
+RESERVED_SAMPLING: dict[str, Any] = {"reserved_flags": [0, 1]}
 RESERVED_SUBMISSION: dict[str, Any] = {
     "adapter_id": 1,
-    "prefix": ffi.cast("vsw_prefix *", FORGED),
     "grammar": ffi.cast("vsw_grammar *", FORGED),
     "embeddings": ffi.new("vsw_embedding_rows *"),
     "embedding_count": 1,

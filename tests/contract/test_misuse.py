@@ -15,6 +15,7 @@ FALLIBLE = [
     "bad_file_handles",
     "bad_runtime_handles",
     "bad_model_handles",
+    "bad_prefix_handles",
     "null_pointers",
     "parameter_sizes",
     "result_sizes",
@@ -23,8 +24,8 @@ FALLIBLE = [
 ]
 
 
-def probe(name: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.contract.probes", name]
+def probe(name: str, module: str = "probes") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"tests.contract.{module}", name]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
 
 
@@ -32,6 +33,13 @@ def probe(name: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("name", VOID_FUNCTIONS + FALLIBLE)
 def test_misuse_is_harmless(name: str) -> None:
     result = probe(name)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("name", ["sampling_out_of_range", "logprobs_without_room"])
+def test_misuse_of_sampling_is_harmless(name: str) -> None:
+    result = probe(name, "sampling_probes")
     assert result.returncode == 0, result.stderr
 
 

@@ -94,12 +94,16 @@ def test_an_engine_opened_at_exit_is_closed_too(smollm2: Path) -> None:
         "engine.generate('Once upon a time', LONG)",
         "list(engine.stream('Once upon a time', LONG))",
         "asyncio.run(engine.agenerate('Once upon a time', LONG))",
+        "chat.batch(['Tell me a story.', 'Tell me another.'])",
+        "list(chat.batch_as_completed(['Tell me a story.', 'Tell me another.']))",
     ],
 )
 def test_an_interrupt_cancels_and_leaves_the_engine_usable(smollm2: Path, call: str) -> None:
     body = f"""
     import asyncio
+    from vllm_swift_integrations.langchain import ChatVLLMSwift
     engine = Engine(MODEL)
+    chat = ChatVLLMSwift(model=MODEL, temperature=2, max_tokens=4000, seed=1)
     def interrupt():
         while engine.stats().steps < 3:
             pass

@@ -144,7 +144,7 @@ def _output_tokens(message: Any) -> int:
     return int(message.usage_metadata["output_tokens"])
 
 
-@pytest.mark.parametrize("name", ["presence_penalty", "logprobs", "best_of", "tools"])
+@pytest.mark.parametrize("name", ["prompt_logprobs", "best_of", "tools"])
 def test_a_parameter_that_is_not_supported_names_itself(chat: ChatVLLMSwift, name: str) -> None:
     with pytest.raises(UnsupportedError, match=name):
         chat.invoke(QUESTION, **{name: 1})
@@ -252,3 +252,30 @@ async def test_completions(llm: VLLMSwift) -> None:
     assert await llm.ainvoke(prompts[1]) == italy
     assert "".join([piece async for piece in llm.astream(prompts[1])]) == italy
     assert await llm.abatch(prompts) == [france, italy]
+
+
+def test_a_batch_gives_what_each_gives_alone(
+    chat: ChatVLLMSwift, chain: Runnable[dict[str, str], str], engine: Engine
+) -> None:
+    asked = [{"question": f"What is {number} plus {number}?"} for number in range(12)]
+    alone = [chain.invoke(one) for one in asked]
+    assert chain.batch(asked) == alone
+    assert chain.batch(asked, {"max_concurrency": 2}) == alone
+    assert _running(engine) == 0
+
+
+def test_one_input_that_fails_leaves_the_others(chat: ChatVLLMSwift) -> None:
+    long, short = "word " * 9000, QUESTION
+    answers: list[Any] = chat.batch([short, long, short], return_exceptions=True)
+    assert answers[0].content == answers[2].content
+    assert isinstance(answers[1], PromptTooLongError)
+    with pytest.raises(PromptTooLongError):
+        chat.batch([short, long, short])
+
+
+async def test_a_batch_that_fails_cancels_its_requests(chat: ChatVLLMSwift, engine: Engine) -> None:
+    stories = ["Tell me a very long story."] * 4
+    answers = chat.batch_as_completed(["word " * 9000, *stories], max_tokens=4000)
+    with pytest.raises(PromptTooLongError):
+        next(answers)
+    await _until_idle(engine)

@@ -12,6 +12,7 @@ import gguf
 import pytest
 
 from tests import tiny_llama
+from tests.integration.budgets import budget
 from vllm_swift_engine import Engine, SamplingParams
 from vllm_swift_engine.errors import (
     EngineClosedError,
@@ -39,16 +40,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def small(model: Path, blocks: int) -> Engine:
     """An engine with so many blocks of KV cache."""
-    with Engine(model, device="cpu", share=False) as engine:
-        engine.generate(PROMPT, GREEDY)
-        info = engine.info
-    for budget in range(info.weight_bytes, info.weight_bytes + info.kv_bytes, 1 << 14):
-        engine = Engine(model, device="cpu", memory_budget=budget, share=False)
-        if engine.info.kv_blocks == blocks:
-            return engine
-        engine.close()
-        assert engine.info.kv_blocks < blocks
-    pytest.fail("no budget has so many blocks")
+    return Engine(model, device="cpu", memory_budget=budget(model, blocks), share=False)
 
 
 @pytest.fixture

@@ -1,23 +1,30 @@
-"""Whatever runs beside a request, and whatever is shared or cancelled: its tokens stay the same."""
+"""Whatever runs beside a request, and whatever is shared or cancelled: its tokens stay the same.
+
+So do their logprobs.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import gguf
 import pytest
 
 from tests import tiny_llama
 from tests.integration.budgets import budget
-from vllm_swift_engine import Engine, RequestOutput, SamplingParams, TokenStream
+from vllm_swift_engine import Engine, Logprob, RequestOutput, SamplingParams, TokenStream
 
 SCHEDULES = 50
 VOCABULARY = len(tiny_llama.TOKENS)
 CONTEXT: int = tiny_llama.CONFIG["max_position_embeddings"]
 Tokens = list[list[int]]
+TokenLogprobs = dict[int, Logprob]
+#: A token, and its logprobs where the request asks for them.
+Drawn = tuple[int, TokenLogprobs | None]
 
 
 @dataclasses.dataclass
@@ -46,6 +53,22 @@ def alone(model: Path) -> Iterator[Engine]:
         yield engine
 
 
+def some_sampling(rng: random.Random) -> dict[str, Any]:
+    """Up to three parameters that look back at what a sequence has drawn, or report on it."""
+    fields: dict[str, Any] = {
+        "presence_penalty": rng.uniform(-2, 2),
+        "frequency_penalty": rng.uniform(-2, 2),
+        "repetition_penalty": rng.uniform(0.7, 1.6),
+        "logit_bias": {rng.randrange(VOCABULARY): 4.0 for _ in range(5)},
+        "bad_words": [rng.choice("abcd") + rng.choice("abcd") for _ in range(8)],
+        "allowed_token_ids": range(60, 140),
+        "logprobs": rng.randint(0, 3),
+    }
+    if rng.random() < 0.1:
+        fields["prompt_logprobs"] = rng.randint(0, 3)
+    return {name: fields[name] for name in rng.sample([*fields], rng.choice((0, 0, 1, 2, 3)))}
+
+
 def some_work(rng: random.Random, contexts: Tokens) -> Work:
     own = [rng.randrange(1, VOCABULARY) for _ in range(rng.randint(1, 20))]
     prompt = [*rng.choice(contexts)[: rng.randint(0, 80)], *own]
@@ -55,14 +78,15 @@ def some_work(rng: random.Random, contexts: Tokens) -> Work:
         temperature=rng.choice((0.0, 0.7, 1.3)),
         top_k=rng.choice((0, 40)),
         seed=rng.randrange(1 << 40),
+        **some_sampling(rng),
     )
     return Work(
         prompt, params, rng.randint(-1, 1), rng.randint(0, 4) if rng.random() < 0.2 else None
     )
 
 
-def expected(alone: Engine, work: Work, rng: random.Random) -> Tokens:
-    """What each of a request's outputs is as a request of its own that finds nothing cached."""
+def expected(alone: Engine, work: Work, rng: random.Random) -> list[RequestOutput]:
+    """Each of a request's outputs as a request of its own that finds nothing cached."""
 
     def one(seed: int) -> RequestOutput:
         others = [rng.randrange(1, VOCABULARY) for _ in range(CONTEXT - 1)]
@@ -73,20 +97,24 @@ def expected(alone: Engine, work: Work, rng: random.Random) -> Tokens:
         return output
 
     assert work.params.seed is not None
-    return [one(work.params.seed + index).outputs[0].token_ids for index in range(work.params.n)]
+    return [one(work.params.seed + index) for index in range(work.params.n)]
+
+
+def drawn(tokens: Sequence[int], logprobs: Sequence[TokenLogprobs] | None) -> list[Drawn]:
+    return [*zip(tokens, logprobs or [None] * len(tokens), strict=True)]
 
 
 class Reader:
     """Reads a stream a chunk at a time."""
 
     def __init__(self, stream: TokenStream, outputs: int) -> None:
-        self.tokens: Tokens = [[] for _ in range(outputs)]
+        self.drawn: list[list[Drawn]] = [[] for _ in range(outputs)]
         self.stream = stream
 
     def read(self) -> bool:
         chunk = next(self.stream, None)
         if chunk is not None:
-            self.tokens[chunk.index] += chunk.token_ids
+            self.drawn[chunk.index] += drawn(chunk.token_ids, chunk.logprobs)
         return chunk is not None
 
 
@@ -132,12 +160,13 @@ def test_every_request_gets_what_it_gets_alone(
             contexts = [[rng.randrange(1, VOCABULARY) for _ in range(80)] for _ in range(2)]
             plan = [some_work(rng, contexts) for _ in range(rng.randint(2, 9))]
             for work, reader in zip(plan, play(engine, plan, rng), strict=True):
-                tokens = expected(alone, work, rng)
+                results = expected(alone, work, rng)
+                for got, result in zip(reader.drawn, results, strict=True):
+                    whole = drawn(result.outputs[0].token_ids, result.outputs[0].logprobs)
+                    closed = work.close_after is not None
+                    assert got == (whole[: len(got)] if closed else whole), (seed, work)
                 if work.close_after is None:
-                    assert reader.tokens == tokens, (seed, work)
-                else:
-                    for got, all_of_it in zip(reader.tokens, tokens, strict=True):
-                        assert all_of_it[: len(got)] == got, (seed, work)
+                    assert reader.stream.prompt_logprobs == results[0].prompt_logprobs
         after = engine.stats()
         # Else it would have shown nothing.
         assert after.preemptions - before.preemptions > 10

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForLLMRun,
+    CallbackManagerForLLMRun,
+    Callbacks,
+)
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import get_config_list
 
+from vllm_swift_integrations.langchain import batching
 from vllm_swift_integrations.langchain.engine_model import STRICT, EngineModel
 from vllm_swift_integrations.langchain.messages import to_chat
 from vllm_swift_integrations.langchain.outputs import chat_chunk, chat_result
@@ -58,6 +66,38 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
             return 0
         return len(self._open().apply_chat_template(to_chat(messages), add_generation_prompt=False))
 
+    def batch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[AIMessage]:
+        """Answers all inputs as one batch of the engine, or `max_concurrency` of them at a time.
+
+        With `return_exceptions`, an input that fails has its exception in the answer's place.
+        """
+        if len(inputs) < 2:
+            return super().batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
+        configs = get_config_list(config, len(inputs))
+        ainvoke = partial(self.ainvoke, **kwargs)
+        answers = batching.gather(ainvoke, inputs, configs, return_exceptions=return_exceptions)
+        # With return_exceptions there may be others among them, which LangChain's type leaves out.
+        return cast("list[AIMessage]", batching.run(answers))
+
+    def generate(
+        self,
+        messages: list[list[BaseMessage]],
+        stop: list[str] | None = None,
+        callbacks: Callbacks = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        """Answers several conversations as one batch of the engine."""
+        if len(messages) < 2:
+            return super().generate(messages, stop, callbacks, **kwargs)
+        return batching.run(self.agenerate(messages, stop, callbacks, **kwargs))
+
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -67,7 +107,8 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
     ) -> ChatResult:
         params, chat = self._sampling_params(stop, kwargs), to_chat(messages)
         engine = self._open()
-        return chat_result(engine.generate(engine.apply_chat_template(chat), params), self.model)
+        output = engine.generate(engine.apply_chat_template(chat), params)
+        return chat_result(output, self.model, params.logprobs)
 
     async def _agenerate(
         self,
@@ -79,7 +120,7 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
         params, chat = self._sampling_params(stop, kwargs), to_chat(messages)
         engine = await self._aopen()
         output = await engine.agenerate(engine.apply_chat_template(chat), params)
-        return chat_result(output, self.model)
+        return chat_result(output, self.model, params.logprobs)
 
     def _stream(
         self,
@@ -92,7 +133,7 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
         engine = self._open()
         with engine.stream(engine.apply_chat_template(chat), params) as pieces:
             for piece in pieces:
-                chunk = chat_chunk(piece, self.model)
+                chunk = chat_chunk(piece, self.model, params.logprobs)
                 if run_manager:
                     run_manager.on_llm_new_token(piece.text, chunk=chunk)
                 yield chunk
@@ -108,7 +149,7 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
         engine = await self._aopen()
         async with engine.astream(engine.apply_chat_template(chat), params) as pieces:
             async for piece in pieces:
-                chunk = chat_chunk(piece, self.model)
+                chunk = chat_chunk(piece, self.model, params.logprobs)
                 if run_manager:
                     await run_manager.on_llm_new_token(piece.text, chunk=chunk)
                 yield chunk

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from langchain_core.language_models.base import BaseLanguageModel, LangSmithParams
+from langchain_core.runnables import RunnableConfig
 from pydantic import (
     AliasChoices,
     BeforeValidator,
@@ -19,6 +20,7 @@ from pydantic import (
 )
 
 from vllm_swift_integrations.engine_slot import EngineSlot
+from vllm_swift_integrations.langchain import batching
 from vllm_swift_integrations.langchain.outputs import PROVIDER
 
 if TYPE_CHECKING:
@@ -35,8 +37,17 @@ _SAMPLING = (
     "min_p",
     "seed",
     "max_tokens",
+    "min_tokens",
     "stop",
     "stop_token_ids",
+    "ignore_eos",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "logit_bias",
+    "allowed_token_ids",
+    "bad_words",
+    "logprobs",
 )
 _ENGINE = (
     "model",
@@ -94,6 +105,17 @@ class EngineModel(BaseLanguageModel[Any]):
     max_tokens: int | None = None
     stop: str | list[str] | None = None
     stop_token_ids: list[int] | None = None
+    min_tokens: int | None = None
+    ignore_eos: bool | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+    logit_bias: dict[int, float] | None = None
+    allowed_token_ids: list[int] | None = None
+    bad_words: list[str] | None = None
+    logprobs: int | None = None
+    """Log probabilities of each token, and of so many most likely ones, in the response metadata
+    under "logprobs"; 0 is of the token alone."""
 
     _slot: EngineSlot = PrivateAttr(default_factory=EngineSlot)
 
@@ -127,6 +149,22 @@ class EngineModel(BaseLanguageModel[Any]):
         if self.custom_get_token_ids is not None:
             return self.custom_get_token_ids(text)
         return self._open().tokenize(text, add_special_tokens=False)
+
+    def batch_as_completed(
+        self,
+        inputs: Sequence[Any],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> Iterator[tuple[int, Any]]:
+        """Answers all inputs as one batch, and yields each one's index and answer as it ends.
+
+        Closing the iterator cancels the requests that still run.
+        """
+        answer: Any = self.abatch_as_completed  # its overloads want a literal
+        answers = answer(inputs, config, return_exceptions=return_exceptions, **kwargs)
+        return batching.as_completed(answers)
 
     def close(self) -> None:
         """Frees the engine; requests in flight end as cancelled. A later call opens it again."""
@@ -198,6 +236,10 @@ def _refuse_unknown(arguments: Iterable[str], known: set[str]) -> None:
         if name in _ENGINE:
             raise InvalidArgumentError(
                 f"{name!r} cannot change from call to call: make a model with it instead."
+            )
+        if name == "prompt_logprobs":
+            raise UnsupportedError(
+                "'prompt_logprobs' have no place in LangChain's results: use Engine.generate."
             )
         if name not in known:
             raise UnsupportedError(f"{name!r} is not supported; a call takes sampling parameters.")

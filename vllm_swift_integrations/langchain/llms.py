@@ -46,7 +46,7 @@ class VLLMSwift(EngineModel, BaseLLM):
         **kwargs: Any,
     ) -> LLMResult:
         params = self._sampling_params(stop, kwargs)
-        return llm_result(self._open().generate(prompts, params), self.model)
+        return llm_result(self._open().generate(prompts, params), self.model, params.logprobs)
 
     async def _agenerate(
         self,
@@ -57,7 +57,7 @@ class VLLMSwift(EngineModel, BaseLLM):
     ) -> LLMResult:
         params = self._sampling_params(stop, kwargs)
         engine = await self._aopen()
-        return llm_result(await engine.agenerate(prompts, params), self.model)
+        return llm_result(await engine.agenerate(prompts, params), self.model, params.logprobs)
 
     def _stream(
         self,
@@ -69,7 +69,7 @@ class VLLMSwift(EngineModel, BaseLLM):
         params = self._stream_params(stop, kwargs)
         with self._open().stream(prompt, params) as pieces:
             for piece in pieces:
-                chunk = text_chunk(piece)
+                chunk = text_chunk(piece, params.logprobs)
                 if run_manager:
                     run_manager.on_llm_new_token(piece.text, chunk=chunk)
                 yield chunk
@@ -85,7 +85,7 @@ class VLLMSwift(EngineModel, BaseLLM):
         engine = await self._aopen()
         async with engine.astream(prompt, params) as pieces:
             async for piece in pieces:
-                chunk = text_chunk(piece)
+                chunk = text_chunk(piece, params.logprobs)
                 if run_manager:
                     await run_manager.on_llm_new_token(piece.text, chunk=chunk)
                 yield chunk

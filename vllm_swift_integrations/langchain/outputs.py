@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from vllm_swift_engine.outputs import (
         CompletionOutput,
+        Logprob,
         RequestOutput,
         StreamChunk,
         Timings,
@@ -30,15 +31,19 @@ if TYPE_CHECKING:
 PROVIDER = "vllm-swift"
 
 
-def chat_result(output: RequestOutput, model: str) -> ChatResult:
-    """One chat generation for each sequence of a finished request."""
+def chat_result(output: RequestOutput, model: str, top: int | None = None) -> ChatResult:
+    """One chat generation for each sequence of a finished request.
+
+    `top`, here and below: how many most likely tokens the request asked for; None is no logprobs.
+    """
     return ChatResult(
         generations=[
             ChatGeneration(
                 message=AIMessage(
                     content=sequence.text,
                     usage_metadata=usage_metadata(output.usage),
-                    response_metadata=response_metadata(sequence, output.timings, model),
+                    response_metadata=response_metadata(sequence, output.timings, model)
+                    | logprobs(sequence, top),
                 )
             )
             for sequence in output.outputs
@@ -46,27 +51,34 @@ def chat_result(output: RequestOutput, model: str) -> ChatResult:
     )
 
 
-def chat_chunk(chunk: StreamChunk, model: str) -> ChatGenerationChunk:
+def chat_chunk(chunk: StreamChunk, model: str, top: int | None = None) -> ChatGenerationChunk:
     """A streamed piece. The last one carries usage, finish reason and timings."""
+    info = logprobs(chunk, top)
     if chunk.finish_reason is None:
-        return ChatGenerationChunk(message=AIMessageChunk(content=chunk.text))
+        return ChatGenerationChunk(
+            message=AIMessageChunk(content=chunk.text), generation_info=info or None
+        )
     return ChatGenerationChunk(
+        generation_info=info or None,
         message=AIMessageChunk(
             content=chunk.text,
             chunk_position="last",
             usage_metadata=usage_metadata(chunk.usage),
             response_metadata=response_metadata(chunk, chunk.timings, model),
-        )
+        ),
     )
 
 
-def llm_result(outputs: Sequence[RequestOutput], model: str) -> LLMResult:
+def llm_result(outputs: Sequence[RequestOutput], model: str, top: int | None = None) -> LLMResult:
     """The generations of a batch of prompts, and the tokens they took together."""
     totals = ("prompt_tokens", "completion_tokens", "total_tokens")
     return LLMResult(
         generations=[
             [
-                Generation(text=sequence.text, generation_info=_generation_info(sequence, output))
+                Generation(
+                    text=sequence.text,
+                    generation_info=_generation_info(sequence, output) | logprobs(sequence, top),
+                )
                 for sequence in output.outputs
             ]
             for output in outputs
@@ -80,10 +92,27 @@ def llm_result(outputs: Sequence[RequestOutput], model: str) -> LLMResult:
     )
 
 
-def text_chunk(chunk: StreamChunk) -> GenerationChunk:
+def text_chunk(chunk: StreamChunk, top: int | None = None) -> GenerationChunk:
     """A streamed piece of a completion. The last one carries finish reason, usage and timings."""
-    info = _generation_info(chunk, chunk) if chunk.finish_reason is not None else None
-    return GenerationChunk(text=chunk.text, generation_info=info)
+    info = _generation_info(chunk, chunk) if chunk.finish_reason is not None else {}
+    return GenerationChunk(text=chunk.text, generation_info=info | logprobs(chunk, top) or None)
+
+
+def logprobs(sequence: CompletionOutput | StreamChunk, top: int | None) -> dict[str, Any]:
+    """`{"logprobs": ...}` in the form that langchain-openai gives; empty if there are none."""
+    if top is None or sequence.logprobs is None:
+        return {}
+    content = []
+    for token, candidates in zip(sequence.token_ids, sequence.logprobs, strict=True):
+        by_rank = sorted(candidates.values(), key=lambda candidate: candidate.rank)
+        likely = [_logprob(candidate) for candidate in by_rank[:top]]
+        content.append({**_logprob(candidates[token]), "top_logprobs": likely})
+    return {"logprobs": {"content": content}}
+
+
+def _logprob(candidate: Logprob) -> dict[str, Any]:
+    token = candidate.decoded_token
+    return {"token": token, "bytes": list(token.encode()), "logprob": candidate.logprob}
 
 
 def usage_metadata(usage: Usage | None) -> UsageMetadata | None:

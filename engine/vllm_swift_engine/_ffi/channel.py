@@ -25,6 +25,10 @@ class Event(NamedTuple):
     tokens: list[int]
     finish: int
     stop_token: int
+    #: Tokens of the prompt, whose logprobs come before those of ``tokens``.
+    prompt_tokens: int = 0
+    #: Token id, logprob and rank; equally many for each token.
+    logprobs: Sequence[tuple[int, float, int]] = ()
 
 
 Batch = Sequence[Event] | BaseException
@@ -36,15 +40,39 @@ class Channel(Protocol):
     def put(self, batch: Batch) -> None: ...
 
 
-class ThreadChannel:
-    """For a consumer that blocks its thread; ``KeyboardInterrupt`` gets through."""
+class _Holder:
+    """Keeps back, for a consumer that wants whole results, what tells of no end."""
 
-    def __init__(self) -> None:
+    def __init__(self, whole: bool) -> None:
+        self._whole = whole
+        self._held: list[Event] = []
+
+    def due(self, batch: Batch) -> Batch | None:
+        """What the consumer is to be woken for now."""
+        if not self._whole or isinstance(batch, BaseException):
+            return batch
+        self._held.extend(batch)
+        if not any(event.finish for event in batch):
+            return None
+        due, self._held = self._held, []
+        return due
+
+
+class ThreadChannel:
+    """For a consumer that blocks its thread; ``KeyboardInterrupt`` gets through.
+
+    Args:
+        whole: wake the consumer only when a sequence has ended.
+    """
+
+    def __init__(self, whole: bool = False) -> None:
+        self._holder = _Holder(whole)
         # Reentrant by its contract: the collector may close a stream in the middle of a put.
         self._batches: queue.SimpleQueue[Batch] = queue.SimpleQueue()
 
     def put(self, batch: Batch) -> None:
-        self._batches.put(batch)
+        if (due := self._holder.due(batch)) is not None:
+            self._batches.put(due)
 
     def get(self) -> Sequence[Event]:
         """Waits for the next batch; raises what ended the requests."""
@@ -55,18 +83,25 @@ class ThreadChannel:
 
 
 class TaskChannel:
-    """For an asyncio task: wakes its own loop, once for all that arrived since it last looked."""
+    """For an asyncio task: wakes its own loop, once for all that arrived since it last looked.
 
-    def __init__(self) -> None:
+    Args:
+        whole: wake the consumer only when a sequence has ended.
+    """
+
+    def __init__(self, whole: bool = False) -> None:
         import asyncio
 
+        self._holder = _Holder(whole)
         self._loop = asyncio.get_running_loop()
         self._batches: deque[Batch] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._wake_pending = False
 
     def put(self, batch: Batch) -> None:
-        self._batches.append(batch)
+        if (due := self._holder.due(batch)) is None:
+            return
+        self._batches.append(due)
         if not self._wake_pending:
             self._wake_pending = True
             try:

@@ -40,8 +40,10 @@ class Prompt(NamedTuple):
     sampling: SamplingParams
     #: >= 1, also where the caller's ``max_tokens`` is None.
     max_tokens: int
-    #: The caller's and the model's own.
-    stop_token_ids: Sequence[int]
+    #: The model's own, besides those of ``sampling``.
+    eos_token_ids: Sequence[int]
+    #: The tokens of each of the ways to spell one of ``sampling.bad_words``.
+    bad_words: Sequence[Sequence[int]]
     #: Lower runs earlier.
     priority: int = 0
     #: 0: none.
@@ -149,32 +151,65 @@ def int32_array(tokens: Iterable[int]) -> array.array[int]:
 
 def submit_params(library: Library, prompts: Sequence[Prompt]) -> tuple[Any, list[Any]]:
     """``vsw_submit_params[len(prompts)]`` and what must outlive the call."""
-    ffi, lib = library
+    ffi, _ = library
     params = ffi.new("vsw_submit_params[]", len(prompts))
     kept: list[Any] = []
     for target, prompt in zip(params, prompts, strict=True):
         tokens = ffi.from_buffer("int32_t[]", int32_array(prompt.tokens))
-        stops = ffi.from_buffer("int32_t[]", int32_array(prompt.stop_token_ids))
-        sampling = sized(library, "vsw_sampling_params")
-        lib.vsw_sampling_params_default(sampling)
-        source = prompt.sampling
-        sampling.n = source.n
-        sampling.max_tokens = prompt.max_tokens
-        sampling.temperature = source.temperature
-        sampling.top_p = source.top_p
-        sampling.top_k = source.top_k
-        sampling.min_p = source.min_p
-        if source.seed is not None and source.seed != -1:
-            sampling.has_seed = 1
-            sampling.seed = source.seed
-        if len(stops):
-            sampling.stop_token_ids = stops
-            sampling.stop_token_count = len(stops)
         target.struct_size = ffi.sizeof("vsw_submit_params")
         target.tokens = tokens
         target.token_count = len(tokens)
+        sampling = sampling_params(library, prompt, kept)
         target.sampling = sampling
         target.priority = prompt.priority
         target.timeout_us = prompt.timeout_us
-        kept += (tokens, stops, sampling)
+        kept += (tokens, sampling)
     return params, kept
+
+
+_SAME_NAMES = (
+    *("n", "min_tokens", "temperature", "top_p", "top_k", "min_p"),
+    *("presence_penalty", "frequency_penalty", "repetition_penalty", "ignore_eos"),
+)
+
+
+def sampling_params(library: Library, prompt: Prompt, kept: list[Any]) -> Any:
+    """``vsw_sampling_params``; what it points to is added to ``kept``."""
+    ffi, lib = library
+    sampling = sized(library, "vsw_sampling_params")
+    lib.vsw_sampling_params_default(sampling)
+    source = prompt.sampling
+    sampling.max_tokens = prompt.max_tokens
+    for name in _SAME_NAMES:
+        setattr(sampling, name, getattr(source, name))
+    if source.logprobs is not None:
+        sampling.logprobs = source.logprobs
+    if source.prompt_logprobs is not None:
+        sampling.prompt_logprobs = source.prompt_logprobs
+    if source.seed is not None and source.seed != -1:
+        sampling.has_seed = 1
+        sampling.seed = source.seed
+
+    def tokens(field: str, values: Iterable[int]) -> None:
+        ids = int32_array(values)
+        if ids:
+            kept.append(ffi.from_buffer("int32_t[]", ids))
+            setattr(sampling, field, kept[-1])
+
+    tokens("stop_token_ids", source.stop_token_ids or ())
+    sampling.stop_token_count = len(source.stop_token_ids or ())
+    tokens("eos_token_ids", prompt.eos_token_ids)
+    sampling.eos_token_count = len(prompt.eos_token_ids)
+    tokens("allowed_token_ids", source.allowed_token_ids or ())
+    sampling.allowed_token_count = len(source.allowed_token_ids or ())
+    if source.logit_bias:
+        tokens("logit_bias_ids", source.logit_bias)
+        kept.append(ffi.new("float[]", [*source.logit_bias.values()]))
+        sampling.logit_bias_values = kept[-1]
+        sampling.logit_bias_count = len(source.logit_bias)
+    if prompt.bad_words:
+        tokens("bad_word_tokens", (token for word in prompt.bad_words for token in word))
+        kept.append(ffi.new("uint32_t[]", [len(word) for word in prompt.bad_words]))
+        sampling.bad_word_lengths = kept[-1]
+        sampling.bad_word_count = len(prompt.bad_words)
+    return sampling

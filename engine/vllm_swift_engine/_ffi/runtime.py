@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import struct
 import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -30,6 +31,7 @@ from .library import Library, load
 
 _EVENTS_PER_POLL = 1024
 _TOKENS_PER_POLL = 8192
+_LOGPROBS_PER_POLL = 8192
 _SHUT_DOWN = (EngineClosedError.code or 0, "The engine was shut down.")
 _FORKED = (
     "The engine belongs to the parent process and cannot be used after fork. Start workers with "
@@ -143,16 +145,19 @@ class Runtime:
         tokens = ffi.new("int32_t[]", _TOKENS_PER_POLL)
         buffers.event_capacity, buffers.events = _EVENTS_PER_POLL, events
         buffers.token_capacity, buffers.tokens = _TOKENS_PER_POLL, tokens
+        logprobs = ffi.new("vsw_logprob[]", _LOGPROBS_PER_POLL)
+        buffers.logprob_capacity, buffers.logprobs = _LOGPROBS_PER_POLL, logprobs
         error = ffi.new("vsw_error *")
         poll, handle = self._lib.vsw_poll, self.handle
         status = 0
         while not status:
             status = poll(handle, buffers, -1, error)
             if buffers.event_count and not status:
-                self._dispatch(events, buffers.event_count, ffi.unpack(tokens, buffers.token_count))
+                new = ffi.unpack(tokens, buffers.token_count)
+                self._dispatch(events, buffers.event_count, new, logprobs)
         self._end(status, error)
 
-    def _dispatch(self, events: Any, count: int, tokens: list[int]) -> None:
+    def _dispatch(self, events: Any, count: int, tokens: list[int], logprobs: Any) -> None:
         batches: dict[Channel, list[Event]] = {}
         with self._lock:
             for index in range(count):
@@ -168,10 +173,17 @@ class Runtime:
                         tokens[first : first + event.token_count],
                         event.finish_reason,
                         event.stop_token,
+                        event.prompt_token_count,
+                        self._logprobs(logprobs, event) if event.logprob_count else (),
                     )
                 )
             for channel, batch in batches.items():
                 channel.put(batch)
+
+    def _logprobs(self, logprobs: Any, event: Any) -> list[tuple[int, float, int]]:
+        size = self._ffi.sizeof("vsw_logprob") * event.logprob_count
+        values = self._ffi.buffer(logprobs + event.logprob_offset, size)
+        return list(struct.iter_unpack("=ifi", values))
 
     def _end(self, status: int, error: Any) -> None:
         """The poll failed, so no request will hear from the engine again."""

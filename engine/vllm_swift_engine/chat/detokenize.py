@@ -1,4 +1,4 @@
-"""Token ids to text, one at a time, never a broken character.
+"""Token ids to text as they come, never a broken character.
 
 ``tokenizers.decoders.DecodeStream`` is not used: on runs of bytes that are no text, or of special
 tokens, its cost grows with the square of their length, with sentencepiece it raises, and what it
@@ -31,7 +31,7 @@ def _byte_of_character() -> dict[str, int]:
     return table
 
 
-class TokenBytes:
+class TokenBytes(dict[int, bytes]):
     """The bytes that each token adds to a text; special tokens add none. Filled as it is used.
 
     Raises:
@@ -39,6 +39,7 @@ class TokenBytes:
     """
 
     def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
+        super().__init__()
         self._tokenizer = tokenizer
         self._special = {
             index for index, token in tokenizer.get_added_tokens_decoder().items() if token.special
@@ -53,13 +54,16 @@ class TokenBytes:
                 f"The tokenizer's decoder ({', '.join(sorted(steps)) or 'none'}) is not supported "
                 "yet; byte-level and sentencepiece decoders are."
             )
-        self._known: dict[int, bytes] = {}
 
-    def __getitem__(self, token: int) -> bytes:
-        known = self._known.get(token)
-        if known is None:
-            known = self._known[token] = self._bytes(token)
+    def __missing__(self, token: int) -> bytes:
+        self[token] = known = self._bytes(token)
         return known
+
+    def text(self, token: int) -> str:
+        """One token by itself: U+FFFD for a part of a character; a special token as it is named."""
+        if token in self._special:
+            return self._tokenizer.id_to_token(token) or ""
+        return self[token].decode("utf-8", "replace")
 
     def _bytes(self, token: int) -> bytes:
         # An embedding may have more rows than the vocabulary has tokens.
@@ -93,9 +97,9 @@ class Detokenizer:
         self._bytes = token_bytes
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
-    def push(self, token: int) -> str:
-        """The characters that this token completes."""
-        return self._utf8.decode(self._bytes[token])
+    def push(self, *tokens: int) -> str:
+        """The characters that these tokens complete."""
+        return self._utf8.decode(b"".join([self._bytes[token] for token in tokens]))
 
     def flush(self) -> str:
         """What is left at the end: U+FFFD for an incomplete character, else nothing."""

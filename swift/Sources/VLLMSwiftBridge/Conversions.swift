@@ -133,33 +133,6 @@ extension ModelOptions {
   }
 }
 
-extension SamplingParams {
-  init(_ params: vsw_sampling_params) throws {
-    self.init()
-    try refuse(unless: params.min_tokens == 0, "min_tokens")
-    try refuse(unless: params.presence_penalty == 0, "presence_penalty")
-    try refuse(unless: params.frequency_penalty == 0, "frequency_penalty")
-    try refuse(unless: params.repetition_penalty == 1, "repetition_penalty")
-    try refuse(unless: params.logprobs == -1, "logprobs")
-    try refuse(unless: params.prompt_logprobs == -1, "prompt_logprobs")
-    try refuse(unless: params.ignore_eos == 0, "ignore_eos")
-    try refuse(
-      unless: params.reserved_flags == (0, 0), "a reserved field of vsw_sampling_params")
-    try refuse(
-      unless: params.logit_bias_count == 0 && params.logit_bias_ids == nil
-        && params.logit_bias_values == nil, "logit_bias")
-    maxTokens = Int(params.max_tokens)
-    temperature = params.temperature
-    topP = params.top_p
-    minP = params.min_p
-    topK = params.top_k == -1 ? 0 : Int(params.top_k)
-    seed = params.has_seed == 0 ? nil : params.seed
-    stopTokenIDs = Set(
-      try array(params.stop_token_ids, count: params.stop_token_count, "stop_token_ids"))
-    try validate()
-  }
-}
-
 extension vsw_submit_params {
   /// - Throws: `unsupported`, naming the first reserved field that is in use.
   func prompt(for model: LoadedModel) throws -> Runtime.Prompt {

@@ -54,26 +54,39 @@ public func poll(
     let buffers = try required(buffers, "buffers")
     try vsw_poll_buffers.check(buffers)
     let (events, tokens) = (buffers.pointee.events, buffers.pointee.tokens)
+    let logprobs = buffers.pointee.logprobs
     guard let events, let tokens, buffers.pointee.event_capacity >= 1,
       buffers.pointee.token_capacity >= 1
     else {
       throw EngineError(.invalidArgument, "a poll needs room for one event and one token at least")
     }
+    guard buffers.pointee.logprob_capacity == 0 || logprobs != nil else {
+      throw EngineError(.invalidArgument, "logprobs is NULL, and logprob_capacity is not 0")
+    }
     // The C call has no way to say "later than the end of time".
     let wait = timeout < 0 ? nil : min(timeout, 1 << 50)
-    let taken = try Handles.runtimes.object(runtime).poll(
+    let room = EventRoom(
       events: Int(buffers.pointee.event_capacity), tokens: Int(buffers.pointee.token_capacity),
-      microseconds: wait)
-    var used = 0
+      logprobs: Int(buffers.pointee.logprob_capacity))
+    let taken = try Handles.runtimes.object(runtime).poll(room, microseconds: wait)
+    var (used, usedLogprobs) = (0, 0)
     for (index, event) in taken.enumerated() {
+      let count = event.promptLogprobs.count + event.logprobs.count
       events[index] = vsw_event(
         request: event.sequence.request, sequence: UInt32(event.sequence.index),
         finish_reason: event.finish?.rawValue ?? 0,
-        token_offset: UInt32(used), token_count: UInt32(event.tokens.count), logprob_offset: 0,
-        logprob_count: 0, stop_token: event.stopToken ?? -1, reserved: 0)
+        token_offset: UInt32(used), token_count: UInt32(event.tokens.count),
+        logprob_offset: UInt32(usedLogprobs), logprob_count: UInt32(count),
+        stop_token: event.stopToken ?? -1, prompt_token_count: UInt32(event.promptTokens))
       for token in event.tokens {
         tokens[used] = token
         used += 1
+      }
+      for part in [event.promptLogprobs, event.logprobs] {
+        for logprob in part {
+          logprobs?[usedLogprobs] = logprob.c
+          usedLogprobs += 1
+        }
       }
     }
     buffers.pointee.event_count = UInt32(taken.count)

@@ -38,12 +38,11 @@ extension Scheduler {
       if leader.isAtWork { return .passedOver }
       sequence.leader = nil
     }
-    if let sibling = sibling(of: sequence) {
+    if !sequence.isScored, let sibling = sibling(of: sequence) {
       return sibling.promptIsComputed ? fork(sibling, to: sequence, in: &step) : .passedOver
     }
     let match = cache.match(
-      sequence.tokens, salt: sequence.request.salt,
-      limit: (sequence.tokens.count - 1) / kvBlockTokens)
+      sequence.tokens, salt: sequence.request.salt, limit: sequence.blocksToFind)
     sequence.leader = leader(for: sequence, after: match)
     guard sequence.leader == nil else { return .passedOver }
     let new = BlockPool.blocks(for: sequence.tokens.count) - match.blocks.count
@@ -85,8 +84,7 @@ extension Scheduler {
       guard other.registered == match.blocks.count, other.registeredEnd == match.end else {
         continue
       }
-      let common = min(
-        sequence.commonBlocks(with: other), (sequence.tokens.count - 1) / kvBlockTokens)
+      let common = min(sequence.commonBlocks(with: other), sequence.blocksToFind)
       if common > match.blocks.count { return Sequence.Leader(sequence: other, blocks: common) }
     }
     return nil

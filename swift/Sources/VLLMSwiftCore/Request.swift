@@ -29,8 +29,8 @@ public struct Request: Sendable {
   /// What the keys and values of its tokens depend on beside them; see `PrefixIndex.Parent.root`.
   public let salt: [UInt8]
 
-  /// - Throws: `emptyPrompt`, `invalidToken`, `promptTooLong`, `requestTooLarge` or
-  ///   `invalidArgument`: what could never run is refused before it waits.
+  /// - Throws: `emptyPrompt`, `invalidToken`, `promptTooLong`, `requestTooLarge`,
+  ///   `unsupported` or `invalidArgument`: what could never run is refused before it waits.
   public init(
     id: RequestID, prompt: [Int32], sampling: SamplingParams, n: Int = 1, priority: Int = 0,
     salt: [UInt8] = [], limits: RequestLimits
@@ -41,12 +41,13 @@ public struct Request: Sendable {
     (self.n, self.priority, self.salt) = (n, priority, salt)
     try sampling.validate()
     try limits.check(prompt)
-    try limits.check(stopTokenIDs: sampling.stopTokenIDs)
+    try limits.check(sampling)
     self.id = id
     self.prompt = prompt
     var bounded = sampling
     // The context is the model's own bound; reaching it finishes a request with `length`.
     bounded.maxTokens = min(sampling.maxTokens, limits.maxModelLength - prompt.count)
+    if !sampling.ignoreEOS { bounded.stopTokenIDs.formUnion(sampling.eosTokenIDs) }
     try limits.checkCache(tokens: prompt.count + bounded.maxTokens, prompt: prompt.count)
     self.sampling = bounded
     seed = sampling.seed ?? UInt64.random(in: .min ... .max)
@@ -60,11 +61,16 @@ public struct RequestLimits: Sendable {
   public var maxModelLength: Int
   /// Tokens that the whole KV cache holds.
   public var cacheTokens: Int
+  /// Whether its device only draws: no penalties, masks, biases or logprobs.
+  public var onlyPlainDraws: Bool
 
-  public init(vocabularySize: Int, maxModelLength: Int, cacheTokens: Int) {
+  public init(
+    vocabularySize: Int, maxModelLength: Int, cacheTokens: Int, onlyPlainDraws: Bool = false
+  ) {
     self.vocabularySize = vocabularySize
     self.maxModelLength = maxModelLength
     self.cacheTokens = cacheTokens
+    self.onlyPlainDraws = onlyPlainDraws
   }
 
   func check(_ prompt: [Int32]) throws {
@@ -93,8 +99,22 @@ public struct RequestLimits: Sendable {
     try check(tokens, name: "tokens")
   }
 
-  func check(stopTokenIDs: Set<Int32>) throws {
-    try check(stopTokenIDs, name: "stop_token_ids")
+  func check(_ sampling: SamplingParams) throws {
+    if onlyPlainDraws, let field = sampling.firstBeyondPlainDraws {
+      throw EngineError(
+        .unsupported, "\(field) is not supported on a GPU yet: leave it out, or use the CPU")
+    }
+    try check(sampling.stopTokenIDs, name: "stop_token_ids")
+    try check(sampling.eosTokenIDs, name: "eos_token_ids")
+    try check(sampling.logitBias.keys, name: "logit_bias")
+    try check(sampling.allowedTokenIDs, name: "allowed_token_ids")
+    try check(sampling.badWords.joined(), name: "bad_words")
+    for (name, count) in [
+      ("logprobs", sampling.logprobs), ("prompt_logprobs", sampling.promptLogprobs),
+    ] where count ?? 0 > vocabularySize {
+      throw EngineError(
+        .invalidArgument, "\(name) is \(count ?? 0), and the vocabulary has \(vocabularySize)")
+    }
   }
 
   private func check(_ tokens: some Swift.Sequence<Int32>, name: String) throws {

@@ -17,6 +17,13 @@ public final class Scheduler {
     public let sampling: SamplingParams
     /// The draw, uniform in [0, 1).
     public let uniform: Float
+    /// How many tokens its sequence sampled before.
+    public let index: Int
+    /// The prompt's token after the row, of which only logprobs are wanted; nil samples one.
+    public let known: Int32?
+
+    /// How many most likely tokens are to be reported beside the row's own; nil is none.
+    public var logprobs: Int? { known == nil ? sampling.logprobs : sampling.promptLogprobs }
   }
 
   /// A request whose first rows are found or computed.
@@ -44,6 +51,8 @@ public final class Scheduler {
     public let finish: FinishReason?
     /// The token that ended it with `stop`.
     public let stopToken: Int32?
+    /// The entry of the step's samples that it comes from.
+    public let sample: Int
   }
 
   public struct Limits: Sendable {
@@ -59,6 +68,10 @@ public final class Scheduler {
       (self.blocks, self.cost) = (blocks, cost)
     }
   }
+
+  /// Rows of a step whose prompt logprobs are wanted, besides those that sample: each has a row of
+  /// logits, and 128 rows of a vocabulary of 128k are 64 MB.
+  static let maxScoredRows = 128
 
   let limits: Limits
   var cache: PrefixCache
@@ -138,8 +151,9 @@ public final class Scheduler {
   /// - Parameter tokens: one for each of `step.samples`.
   public func complete(_ step: Step, tokens: [Int32]) -> [Outcome] {
     var outcomes: [Outcome] = []
-    for (sequence, token) in zip(step.sampled, tokens) where sequence.state != .ended {
-      let outcome = sequence.append(token)
+    for (row, (sequence, token)) in zip(step.sampled, tokens).enumerated()
+    where sequence.state != .ended && step.samples[row].known == nil {
+      let outcome = sequence.append(token, of: row)
       register(sequence)
       if outcome.finish != nil { end(sequence) }
       outcomes.append(outcome)

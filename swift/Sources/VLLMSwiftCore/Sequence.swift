@@ -41,6 +41,8 @@ final class Sequence {
   var registered = 0
   var registeredEnd: PrefixIndex.Parent?
   var leader: Leader?
+  /// Rows of the prompt whose logits gave the logprobs of the tokens after them.
+  private var scored = 0
   var wasStarted = false
 
   init(_ request: Request, index: Int, arrival: UInt64) {
@@ -59,6 +61,14 @@ final class Sequence {
   /// Whether its next row is that of its newest token.
   var decodes: Bool { samplesIssued > 0 && rowsLeft == 1 }
   var promptIsComputed: Bool { position >= request.prompt.count }
+
+  /// Whether rows of its prompt still have to be computed for their logprobs. The first output does
+  /// that for all of its request.
+  var isScored: Bool {
+    request.sampling.promptLogprobs != nil && id.index == 0 && scored < request.prompt.count - 1
+  }
+  /// How many blocks it may take over from others: rows that are not computed have no logprobs.
+  var blocksToFind: Int { (isScored ? scored : tokens.count - 1) / kvBlockTokens }
 
   /// Whether it runs before another one.
   func precedes(_ other: Sequence) -> Bool {
@@ -89,17 +99,33 @@ final class Sequence {
     return Scheduler.Sample(
       sequence: id, sampling: request.sampling,
       uniform: Philox.uniform(
-        seed: request.seed &+ UInt64(id.index), index: UInt64(samplesIssued)))
+        seed: request.seed &+ UInt64(id.index), index: UInt64(samplesIssued)),
+      index: samplesIssued, known: nil)
+  }
+
+  /// Asks for the logprobs of the prompt's tokens after the next `count` rows, of those that were
+  /// not asked for before a preemption.
+  func score(_ count: Int) -> [Scheduler.Sample] {
+    guard isScored else { return [] }
+    let end = max(scored, min(position + count, request.prompt.count - 1))
+    let known = request.prompt[scored + 1..<end + 1]
+    scored = end
+    return known.map {
+      Scheduler.Sample(
+        sequence: id, sampling: request.sampling, uniform: 0, index: 0, known: $0)
+    }
   }
 
   /// Takes a drawn token in.
-  func append(_ token: Int32) -> Scheduler.Outcome {
+  /// - Parameter sample: the entry of its step's samples that it comes from.
+  func append(_ token: Int32, of sample: Int) -> Scheduler.Outcome {
     let stopped = request.sampling.stopTokenIDs.contains(token)
     if !stopped { tokens.append(token) }
     let full = tokens.count - request.prompt.count == request.sampling.maxTokens
     return Scheduler.Outcome(
       sequence: id, token: stopped ? nil : token,
-      finish: stopped ? .stop : full ? .length : nil, stopToken: stopped ? token : nil)
+      finish: stopped ? .stop : full ? .length : nil, stopToken: stopped ? token : nil,
+      sample: sample)
   }
 
   /// Starts over from the blocks of a match.

@@ -56,14 +56,18 @@ extension Scheduler {
   /// - Returns: how many.
   @discardableResult
   func issue(_ sequence: Sequence, rows: Int, in step: inout Step) -> Int {
-    guard rows > 0, sequence.wantsRows else { return 0 }
-    let room = makeRoom(for: sequence, rows: rows, in: step)
-    let rows = min(rows, room)
+    let scored = step.samples.count { $0.known != nil }
+    let wanted = sequence.isScored ? min(rows, Self.maxScoredRows - scored) : rows
+    guard wanted > 0, sequence.wantsRows else { return 0 }
+    let rows = min(wanted, makeRoom(for: sequence, rows: wanted, in: step))
     guard rows > 0 else { return 0 }
     let samples = rows == sequence.rowsLeft
+    let known = sequence.score(rows)
     step.layout.append(
       sequence.nextTokens(rows), position: sequence.position, blocks: sequence.blocks,
-      logits: samples ? 1 : 0)
+      logits: known.count + (samples ? 1 : 0))
+    step.samples += known
+    step.sampled += known.map { _ in sequence }
     if !sequence.decodes { step.promptTokens += rows }
     sequence.position += rows
     sequence.lastStep = step.number

@@ -13,7 +13,8 @@ final class ModelRunner {
   private let requests: RequestTable
   let scheduler: Scheduler
   private var deadlines = Deadlines()
-  private var inFlight: (step: Scheduler.Step, result: MLXArray)?
+  private let samplers: Samplers
+  private var inFlight: (step: Scheduler.Step, result: StepResult)?
   private var counters = Counters()
   /// Called before events go out, so that whoever hears of an end finds it counted.
   private let publish: () -> Void
@@ -24,6 +25,7 @@ final class ModelRunner {
   ) {
     (self.id, self.model, self.stream, self.requests) = (id, model, stream, requests)
     self.publish = publish
+    samplers = Samplers(vocabularySize: model.limits.vocabularySize)
     scheduler = Scheduler(
       Scheduler.Limits(
         maxRows: model.maxRows, maxSequences: model.maxSequences, blocks: model.cacheBlocks,
@@ -38,6 +40,7 @@ final class ModelRunner {
         requests.end(one.request.id, .error, error: Self.pinnedFull)
         continue
       }
+      samplers.add(one.request)
       scheduler.submit(one.request)
       if let deadline = one.deadline { deadlines.add(one.request.id, deadline) }
     }
@@ -46,6 +49,7 @@ final class ModelRunner {
   func cancel(_ request: RequestID) {
     deadlines.remove(request)
     guard scheduler.cancel(request) else { return }
+    samplers.remove(request)
     publish()
     requests.end(request, .cancelled)
   }
@@ -80,6 +84,7 @@ final class ModelRunner {
   func close(_ error: EngineError) {
     for request in scheduler.cancelAll() { requests.end(request, .error, error: error) }
     requests.endAll(of: id, error: error)
+    samplers.removeAll()
     inFlight = nil
     try? stream.synchronize()
   }
@@ -97,29 +102,32 @@ final class ModelRunner {
     return counters
   }
 
-  private func issue() throws -> (step: Scheduler.Step, result: MLXArray)? {
+  private func issue() throws -> (step: Scheduler.Step, result: StepResult)? {
     guard let step = scheduler.schedule() else { return nil }
     for start in step.starts { requests.started(start) }
-    let previous = inFlight.flatMap { $0.step.samples.isEmpty ? nil : $0.result }
-    let result = try model.executor.issue(step.layout, samples: step.samples, after: previous)
+    let previous = inFlight.flatMap { $0.step.samples.isEmpty ? nil : $0.result.tokens }
+    let rows = try samplers.rows(step.samples)
+    let result = try model.executor.issue(step.layout, rows, after: previous)
     counters.steps += 1
     counters.promptTokens += step.promptTokens
     return (step, result)
   }
 
-  private func read(_ step: Scheduler.Step, _ result: MLXArray) throws {
+  private func read(_ step: Scheduler.Step, _ result: StepResult) throws {
     let tokens: [Int32]
     if step.samples.isEmpty {
-      try MLXArray.eval([result])
+      try MLXArray.eval([result.tokens])
       tokens = []
     } else {
-      tokens = try result.elements(of: Int32.self, on: stream)
+      tokens = try result.tokens.elements(of: Int32.self, on: stream)
     }
-    counters.outputTokens += tokens.count
+    let logprobs = try result.logprobs(of: step.samples, on: stream)
+    counters.outputTokens += step.samples.count { $0.known == nil }
     let outcomes = scheduler.complete(step, tokens: tokens)
     publish()
-    for outcome in outcomes where requests.deliver(outcome) {
-      deadlines.remove(outcome.sequence.request)
+    for request in requests.deliver(outcomes, of: step.samples, logprobs: logprobs) {
+      deadlines.remove(request)
+      samplers.remove(request)
     }
   }
 
@@ -128,6 +136,7 @@ final class ModelRunner {
     inFlight = nil
     try? stream.synchronize()
     let ended = scheduler.cancelAll()
+    samplers.removeAll()
     publish()
     for request in ended {
       deadlines.remove(request)

@@ -25,6 +25,17 @@ final class RequestTable: Sendable {
     var info: RequestInfo
 
     var ended: Bool { running.isEmpty }
+
+    mutating func note(_ outcome: Scheduler.Outcome, at now: ContinuousClock.Instant) {
+      if let first = firstToken {
+        info.decode = now - first
+      } else {
+        firstToken = now
+        info.prefill = now - (started ?? now)
+      }
+      info.outputTokens += outcome.token == nil ? 0 : 1
+      if outcome.finish != nil { running.remove(outcome.sequence.index) }
+    }
   }
 
   private struct State {
@@ -86,27 +97,33 @@ final class RequestTable: Sendable {
     }
   }
 
-  /// Passes on what became of a sequence.
-  /// - Returns: whether its request has ended.
-  func deliver(_ outcome: Scheduler.Outcome) -> Bool {
+  /// Passes on what a step gave: logprobs of prompts' tokens, and what became of sequences.
+  /// - Parameter logprobs: of each of the step's samples.
+  /// - Returns: the requests that have ended.
+  func deliver(
+    _ outcomes: [Scheduler.Outcome], of samples: [Scheduler.Sample],
+    logprobs: [ArraySlice<TokenLogprob>]
+  ) -> [RequestID] {
     let now = ContinuousClock.now
-    let id = outcome.sequence.request
     return state.withLock { state in
-      guard var record = state.records[id] else { return true }
-      if let first = record.firstToken {
-        record.info.decode = now - first
-      } else {
-        record.firstToken = now
-        record.info.prefill = now - (record.started ?? now)
+      var (new, ended): ([Event], [RequestID]) = ([], [])
+      for (sample, logprobs) in zip(samples, logprobs) where sample.known != nil {
+        let sequence = sample.sequence
+        guard state.records[sequence.request]?.running.contains(sequence.index) == true else {
+          continue
+        }
+        new.append(
+          Event(sequence: sequence, promptTokens: 1, promptLogprobs: Array(logprobs)))
       }
-      record.info.outputTokens += outcome.token == nil ? 0 : 1
-      if outcome.finish != nil { record.running.remove(outcome.sequence.index) }
-      state.records[id] = record
-      events.push(
-        Event(
-          sequence: outcome.sequence, tokens: outcome.token.map { [$0] } ?? [],
-          finish: outcome.finish, stopToken: outcome.stopToken))
-      return record.ended
+      for outcome in outcomes {
+        let id = outcome.sequence.request
+        if state.records[id]?.note(outcome, at: now) != nil {
+          new.append(Event(outcome, logprobs: logprobs[outcome.sample]))
+        }
+        if state.records[id]?.ended ?? true { ended.append(id) }
+      }
+      events.push(new)
+      return ended
     }
   }
 
@@ -116,10 +133,10 @@ final class RequestTable: Sendable {
       guard let record = state.records[id], !record.ended else { return }
       state.records[id]?.running = []
       state.records[id]?.info.error = error
-      for index in record.running.sorted() {
-        events.push(
-          Event(sequence: SequenceID(request: id, index: index), tokens: [], finish: reason))
-      }
+      events.push(
+        record.running.sorted().map {
+          Event(sequence: SequenceID(request: id, index: $0), finish: reason)
+        })
     }
   }
 

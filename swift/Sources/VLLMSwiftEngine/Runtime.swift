@@ -180,9 +180,9 @@ extension Runtime {
 
   /// Waits for events and takes those that fit, oldest first.
   /// - Parameter microseconds: how long; nil is without end.
-  public func poll(events: Int, tokens: Int, microseconds: Int64?) throws -> [Event] {
+  public func poll(_ room: EventRoom, microseconds: Int64?) throws -> [Event] {
     try checkProcess()
-    return try requests.events.take(events: events, tokens: tokens, microseconds: microseconds)
+    return try requests.events.take(room, microseconds: microseconds)
   }
 
   public func wake() {

@@ -19,11 +19,10 @@ public protocol Executor: AnyObject {
 
   /// Starts a step and returns without waiting. Steps take effect in the order of issue.
   /// - Parameters:
-  ///   - samples: one for each of the layout's logit rows.
-  ///   - previous: the result of the step before, which tokens of the layout may name.
-  /// - Returns: the sampled tokens, int32 [samples], being computed.
-  func issue(_ layout: BatchLayout, samples: [Scheduler.Sample], after previous: MLXArray?) throws
-    -> MLXArray
+  ///   - rows: one for each of the layout's logit rows.
+  ///   - previous: the tokens of the step before, which tokens of the layout may name.
+  func issue(_ layout: BatchLayout, _ rows: SampledRows, after previous: MLXArray?) throws
+    -> StepResult
 
   /// A block's keys and values, `bytesPerBlock` bytes, in a form of this executor's own. No step may
   /// be in flight.
@@ -36,15 +35,6 @@ public protocol Executor: AnyObject {
 
   /// The logits of the layout's logit rows, float32 [logit rows, vocabulary], lazy.
   func logits(_ layout: BatchLayout, after previous: MLXArray?) throws -> MLXArray
-}
-
-extension Scheduler.Sample {
-  /// In the form of the sampling ops.
-  var parameters: ck_sampling {
-    ck_sampling(
-      temperature: sampling.temperature, top_p: sampling.topP, min_p: sampling.minP,
-      top_k: Int32(clamping: sampling.topK), uniform: uniform)
-  }
 }
 
 extension BatchLayout {

@@ -87,7 +87,7 @@ public struct Model {
     hiddenSize = config.hiddenSize
     limits = RequestLimits(
       vocabularySize: config.vocabSize, maxModelLength: length,
-      cacheTokens: cacheBlocks * kvBlockTokens)
+      cacheTokens: cacheBlocks * kvBlockTokens, onlyPlainDraws: device == .gpu)
   }
 
   private static func length(

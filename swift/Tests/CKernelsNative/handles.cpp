@@ -42,6 +42,14 @@ std::vector<Element> copied(cmlx_array array) {
 std::vector<float> floats(cmlx_array array) { return copied<float>(array); }
 std::vector<int32_t> integers(cmlx_array array) { return copied<int32_t>(array); }
 
+Array sampled(cmlx_array logits, const ck_sampling* rows, int count) {
+  cmlx_array tokens = nullptr, logprobs = nullptr;
+  cmlx_error error{};
+  int failed = ck_sample(stream(), logits, rows, count, &tokens, &logprobs, &error);
+  expect(failed == 0, error.message);
+  return Array(tokens);
+}
+
 Plan new_plan(ck_isa isa, int max_rows, ck_kv* cache) {
   return Plan(call<ck_plan*>(ck_plan_create, isa, max_rows, cache));
 }

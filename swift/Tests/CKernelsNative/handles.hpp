@@ -50,6 +50,9 @@ Array zeros(std::initializer_list<int32_t> shape);
 std::vector<float> floats(cmlx_array array);
 std::vector<int32_t> integers(cmlx_array array);
 
+/// The tokens of ck_sample, of rows without logprobs.
+Array sampled(cmlx_array logits, const ck_sampling* rows, int count);
+
 Plan new_plan(ck_isa isa, int max_rows, ck_kv* cache = nullptr);
 /// One step, evaluated.
 std::vector<float> run_step(ck_plan* plan, const ck_step& step, cmlx_array previous = nullptr);

@@ -11,6 +11,7 @@ ck_sampling random_sampling(Random& random) {
   sampling.min_p = random.chance(0.5) ? 0.0f : static_cast<float>(0.3 * random.uniform());
   sampling.top_k = random.chance(0.5) ? 0 : random.integer(1, 60);
   sampling.uniform = static_cast<float>(0.9999 * random.uniform());
+  sampling.known = sampling.logprobs = -1;
   return sampling;
 }
 
@@ -24,7 +25,7 @@ void sample(Round& round) {
   for (int row = 0; row < rows; row++) samplings.push_back(random_sampling(random));
 
   Array array = array_of(logits.data(), {rows, vocabulary}, CMLX_FLOAT32);
-  Array drawn(call<cmlx_array>(ck_sample, stream(), array.get(), samplings.data(), rows));
+  Array drawn(sampled(array.get(), samplings.data(), rows));
   std::vector<int32_t> tokens = integers(drawn.get());
   std::vector<std::vector<int32_t>> wanted;
   for (float shift : {-2e-5f, 0.0f, 2e-5f}) {

@@ -141,13 +141,13 @@ void chunks(Round& round) {
 /// Greedy tokens where each step is issued before the one before has drawn its token, or after.
 std::vector<int32_t> decoded(const Model& model, const std::vector<int32_t>& prompt, bool ahead) {
   Sequence sequence(model);
-  ck_sampling greedy{0, 1, 0, 0, 0};
+  ck_sampling greedy{0, 1, 0, 0, 0, -1, -1, 0, nullptr};
   std::vector<int32_t> tokens;
   Array token;
   for (int i = 0; i < 12; i++) {
     std::vector<int32_t> next = i == 0 ? prompt : std::vector<int32_t>{ahead ? -1 : tokens.back()};
     Array logits = sequence.step(next, i > 0 && ahead ? token.get() : nullptr);
-    Array drawn(call<cmlx_array>(ck_sample, stream(), logits.get(), &greedy, 1));
+    Array drawn(sampled(logits.get(), &greedy, 1));
     cmlx_error error{};
     cmlx_array handle = drawn.get();
     expect(cmlx_async_eval(&handle, 1, &error) == 0, error.message);

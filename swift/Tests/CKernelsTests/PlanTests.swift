@@ -181,10 +181,13 @@ import Testing
   @Test func stepsAreIssuedBeforeTheOnesBeforeAreRead() throws {
     let plan = try plan()
     func sampled(_ logits: MLXArray) throws -> MLXArray {
-      var greedy = ck_sampling(temperature: 0, top_p: 1, min_p: 0, top_k: 0, uniform: 0)
+      var greedy = ck_sampling(
+        temperature: 0, top_p: 1, min_p: 0, top_k: 0, uniform: 0, known: -1, logprobs: -1, index: 0,
+        sampler: nil)
+      var none: cmlx_array?
       return try stream.withHandle { stream in
         try logits.withHandle { logits in
-          try MLXArray { ck_sample(stream, logits, &greedy, 1, $0, $1) }
+          try MLXArray { ck_sample(stream, logits, &greedy, 1, $0, &none, $1) }
         }
       }
     }

@@ -37,7 +37,9 @@ import Testing
       [0.3, 0.1, 0.4, 0.2].map(logf), [1, 4], .float32)
     var kept: Set<Int32> = []
     for uniform in stride(from: Float(0.005), to: 1, by: 0.01) {
-      var row = ck_sampling(temperature: 1, top_p: 1, min_p: 0, top_k: 0, uniform: uniform)
+      var row = ck_sampling(
+        temperature: 1, top_p: 1, min_p: 0, top_k: 0, uniform: uniform, known: -1, logprobs: -1,
+        index: 0, sampler: nil)
       change(&row)
       let token = try stream.withHandle { stream in
         try logits.withHandle { logits in
@@ -61,5 +63,10 @@ import Testing
         $0.min_p = 0.45
         $0.top_p = 0.75
       } == [2, 0])
+  }
+
+  @Test func whatItHasNotIsRefused() throws {
+    #expect(throws: (any Error).self) { try sampled { $0.logprobs = 0 } }
+    #expect(throws: (any Error).self) { try sampled { $0.known = 3 } }
   }
 }

@@ -21,7 +21,8 @@ import Testing
     }
     let tokens = try stream.withHandle { stream in
       try array.withHandle { array in
-        try MLXArray { ck_sample(stream, array, rows, Int32(rows.count), $0, $1) }
+        var none: cmlx_array?
+        return try MLXArray { ck_sample(stream, array, rows, Int32(rows.count), $0, &none, $1) }
       }
     }
     return try tokens.elements(of: Int32.self, on: stream)
@@ -31,7 +32,8 @@ import Testing
     _ temperature: Float = 1, topP: Float = 1, minP: Float = 0, topK: Int = 0, uniform: Float = 0.5
   ) -> ck_sampling {
     ck_sampling(
-      temperature: temperature, top_p: topP, min_p: minP, top_k: Int32(topK), uniform: uniform)
+      temperature: temperature, top_p: topP, min_p: minP, top_k: Int32(topK), uniform: uniform,
+      known: -1, logprobs: -1, index: 0, sampler: nil)
   }
 
   /// The tokens that a draw may be, in float64: all whose share of the cumulative probability comes

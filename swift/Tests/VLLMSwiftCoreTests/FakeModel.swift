@@ -51,9 +51,12 @@ struct FakeModel {
     }
     try write(layout)
     sampled = []
-    for sequence in layout.sequences where layout.logitRows.contains(sequence.rows.upperBound - 1) {
-      let history = try read(sequence)
-      sampled.append(Self.next(after: history, step.samples[sampled.count].uniform))
+    for sequence in layout.sequences {
+      for row in sequence.rows where layout.logitRows.contains(row) {
+        let sample = step.samples[sampled.count]
+        let history = try read(sequence)
+        sampled.append(sample.known ?? Self.next(after: history, sample.uniform))
+      }
     }
     return sampled
   }

@@ -126,7 +126,7 @@ class FakeLibrary:
                 name = next(self._names)
                 prompt = ffi.unpack(params[index].tokens, params[index].token_count)
                 sampling = params[index].sampling
-                stops = sampling.stop_token_ids
+                stops, ends = sampling.stop_token_ids, sampling.eos_token_ids
                 self.sampling.append(
                     {
                         "max_tokens": sampling.max_tokens,
@@ -134,6 +134,7 @@ class FakeLibrary:
                         "has_seed": sampling.has_seed,
                         "seed": sampling.seed,
                         "stop": ffi.unpack(stops, sampling.stop_token_count) if stops else [],
+                        "eos": ffi.unpack(ends, sampling.eos_token_count) if ends else [],
                     }
                 )
                 self._running[name] = deque(self.script(prompt))

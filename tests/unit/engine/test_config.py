@@ -60,6 +60,30 @@ def test_defaults_are_vllms() -> None:
         ("stop_token_ids", 2),
         ("stop_token_ids", "2"),
         ("stop_token_ids", [1.0]),
+        ("presence_penalty", 2.1),
+        ("presence_penalty", -2.1),
+        ("presence_penalty", float("nan")),
+        ("frequency_penalty", 2.1),
+        ("frequency_penalty", -2.1),
+        ("repetition_penalty", 0),
+        ("repetition_penalty", -1),
+        ("repetition_penalty", float("inf")),
+        ("min_tokens", -1),
+        ("min_tokens", 17),
+        ("min_tokens", 1.5),
+        ("logprobs", 21),
+        ("logprobs", -2),
+        ("logprobs", False),
+        ("prompt_logprobs", 21),
+        ("prompt_logprobs", "1"),
+        ("ignore_eos", 1),
+        ("logit_bias", [1]),
+        ("allowed_token_ids", [-1]),
+        ("allowed_token_ids", 3),
+        ("bad_words", "word"),
+        ("bad_words", ["a", ""]),
+        ("bad_words", ["a", " "]),
+        ("bad_words", [3]),
     ],
 )
 def test_a_bad_value_is_named(field: str, value: Any) -> None:
@@ -73,17 +97,8 @@ def test_a_bad_value_is_named(field: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("presence_penalty", 0.5),
-        ("frequency_penalty", 0.5),
-        ("repetition_penalty", 1.1),
-        ("min_tokens", 1),
-        ("ignore_eos", True),
-        ("logprobs", 1),
-        ("logprobs", 0),
-        ("prompt_logprobs", 1),
-        ("logit_bias", {1: 2.0}),
-        ("allowed_token_ids", [1]),
-        ("bad_words", ["x"]),
+        ("logprobs", -1),
+        ("prompt_logprobs", -1),
         ("include_stop_str_in_output", True),
         ("detokenize", False),
         ("skip_special_tokens", False),
@@ -96,6 +111,44 @@ def test_a_bad_value_is_named(field: str, value: Any) -> None:
 def test_what_is_not_built_yet_is_refused_by_name(field: str, value: Any) -> None:
     with pytest.raises(UnsupportedError, match=field):
         SamplingParams(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("biases", "culprit"),
+    [
+        ({-1: 1.0}, "-1"),
+        ({"a": 1.0}, "'a'"),
+        ({1.5: 1.0}, "1.5"),
+        ({1: "2"}, "'2'"),
+        ({1: float("nan")}, "nan"),
+        ({1: float("inf")}, "inf"),
+        ({1: True}, "True"),
+    ],
+)
+def test_a_bad_bias_is_named(biases: Any, culprit: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="logit_bias") as caught:
+        SamplingParams(logit_bias=biases)
+    assert culprit in str(caught.value)
+
+
+def test_an_empty_list_of_allowed_tokens_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="allowed_token_ids is empty"):
+        SamplingParams(allowed_token_ids=[])
+
+
+def test_biases_are_cut_as_by_vllm() -> None:
+    params = SamplingParams(logit_bias={"7": 300, 8: -1e9, 9: 2})  # type: ignore[dict-item]
+    assert params.logit_bias == {7: 100.0, 8: -100.0, 9: 2.0}
+
+
+def test_logprobs_true_is_one() -> None:
+    assert SamplingParams(logprobs=True).logprobs == 1
+    assert SamplingParams(logprobs=0, prompt_logprobs=20).prompt_logprobs == 20
+
+
+def test_as_many_tokens_may_be_demanded_as_are_allowed() -> None:
+    assert SamplingParams(min_tokens=16).min_tokens == 16
+    assert SamplingParams(min_tokens=500, max_tokens=None).min_tokens == 500
 
 
 def test_unknown_fields_are_refused_by_name() -> None:

@@ -67,7 +67,8 @@ def test_the_models_end_token_and_the_callers_are_passed(
 ) -> None:
     end = engine.tokenize("<|end|>")
     engine.generate("a", SamplingParams(stop_token_ids=[5, *end]))
-    assert native.sampling[0]["stop"] == [*end, 5]
+    assert native.sampling[0]["stop"] == [5, *end]
+    assert native.sampling[0]["eos"] == end
 
 
 @pytest.mark.parametrize("stream", [False, True])

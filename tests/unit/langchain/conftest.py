@@ -14,9 +14,11 @@ from vllm_swift_engine.config import SamplingParams
 from vllm_swift_engine.outputs import (
     CompletionOutput,
     FinishReason,
+    Logprob,
     RequestOutput,
     StreamChunk,
     Timings,
+    TokenLogprobs,
     Usage,
 )
 
@@ -30,10 +32,14 @@ TIMINGS = Timings(
 
 
 class FakeEngine:
-    """Answers every prompt with `reply`, one token a piece."""
+    """Answers every prompt with `reply`, one token a piece.
+
+    No awaited answer comes before `together` requests have been there at once.
+    """
 
     opened: ClassVar[list[FakeEngine]]
     reply: ClassVar[Sequence[str]]
+    together: ClassVar[int] = 1
 
     def __init__(self, model: str, **options: Any) -> None:
         self.model, self.options = model, options
@@ -43,6 +49,7 @@ class FakeEngine:
         self.threads: set[threading.Thread] = set()
         self.started, self.cancelled = threading.Event(), threading.Event()
         self.closed = False
+        self.running = self.most_running = 0
         type(self).opened.append(self)
 
     def close(self) -> None:
@@ -65,11 +72,18 @@ class FakeEngine:
 
     async def agenerate(self, prompt: Any, params: SamplingParams) -> Any:
         self.started.set()
+        self.running += 1
+        self.most_running = max(self.running, self.most_running)
         try:
             await asyncio.sleep(0)
+            async with asyncio.timeout(20):
+                while self.most_running < self.together:
+                    await asyncio.sleep(0)
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
+        finally:
+            self.running -= 1
         return self.generate(prompt, params)
 
     def stream(self, prompt: Any, params: SamplingParams) -> FakeStream:
@@ -89,7 +103,12 @@ class FakeEngine:
         text = "".join(chunk.text for chunk in chunks)
         assert last.finish_reason is not None
         assert last.usage is not None
-        sequence = CompletionOutput(0, text, [], last.finish_reason, last.stop_reason)
+        tokens = [token for chunk in chunks for token in chunk.token_ids]
+        logprobs = [entry for chunk in chunks for entry in chunk.logprobs or ()]
+        sequence = CompletionOutput(
+            *(0, text, tokens, last.finish_reason, last.stop_reason),
+            logprobs=None if params.logprobs is None else logprobs,
+        )
         return RequestOutput(len(self.requests), [], [sequence], last.usage, TIMINGS)
 
     def _chunks(self, prompt: Any, params: SamplingParams) -> Iterator[StreamChunk]:
@@ -100,11 +119,22 @@ class FakeEngine:
             if word in pieces:
                 pieces, reason, stop = pieces[: pieces.index(word)], "stop", word
         for piece in pieces[:-1]:
-            yield StreamChunk(0, piece, [7])
+            yield StreamChunk(0, piece, [7], logprobs=_logprobs(piece, params))
         size, count = len(prompt), len(pieces)
         usage = Usage(size, count, size + count, cached_tokens=2)
         ending: FinishReason = "length" if reason == "length" else "stop"
-        yield StreamChunk(0, "".join(pieces[-1:]), [7], ending, stop, usage, TIMINGS)
+        last = "".join(pieces[-1:])
+        logprobs = _logprobs(last, params)
+        yield StreamChunk(0, last, [7], ending, stop, usage, TIMINGS, logprobs)
+
+
+def _logprobs(piece: str, params: SamplingParams) -> list[TokenLogprobs] | None:
+    """The token itself comes third, behind two others."""
+    if params.logprobs is None:
+        return None
+    likely = {1: Logprob(-0.5, 1, " a"), 2: Logprob(-1.5, 2, " é")}
+    own = Logprob(-2.5, 3, piece)
+    return [{7: own, **dict([*likely.items(), (7, own)][: params.logprobs])}]
 
 
 class FakeStream:

@@ -111,7 +111,9 @@ def test_stop_cuts_the_text(model: Model, engines: list[FakeEngine]) -> None:
     "options",
     [
         {"temprature": 0.5},
-        {"presence_penalty": 0.5},
+        {"presence_penalty": 2.5},
+        {"logprobs": 21},
+        {"prompt_logprobs": 1},
         {"tensor_parallel_size": 2},
         {"temperature": -1},
         {"temperature": math.nan},
@@ -132,8 +134,9 @@ def test_a_bad_option_names_itself(
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        ({"presence_penalty": 0.5}, UnsupportedError),
-        ({"logprobs": 3}, UnsupportedError),
+        ({"presence_penalty": 2.5}, InvalidArgumentError),
+        ({"logprobs": -1}, UnsupportedError),
+        ({"prompt_logprobs": 3}, UnsupportedError),
         ({"n": 0}, InvalidArgumentError),
         ({"tools": []}, UnsupportedError),
         ({"response_format": {"type": "json_object"}}, UnsupportedError),
@@ -175,10 +178,10 @@ async def test_a_bad_argument_of_an_async_call_names_itself(
     model: Model, engines: list[FakeEngine]
 ) -> None:
     chat = model(model="a/model")
-    with pytest.raises(UnsupportedError, match="logprobs"):
-        await chat.ainvoke("Hi", logprobs=3)
-    with pytest.raises(UnsupportedError, match="logprobs"):
-        async for _ in chat.astream("Hi", logprobs=3):
+    with pytest.raises(UnsupportedError, match="detokenize"):
+        await chat.ainvoke("Hi", detokenize=False)
+    with pytest.raises(UnsupportedError, match="detokenize"):
+        async for _ in chat.astream("Hi", detokenize=False):
             pass
 
 

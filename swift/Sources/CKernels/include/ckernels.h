@@ -169,18 +169,61 @@ int ck_plan_step(ck_plan* plan, cmlx_stream stream, const ck_step* step, cmlx_ar
 
 /* ---------------------------------------------------------------- sampling -------------------- */
 
+/* What a sequence has drawn so far, where its parameters look back at that or change its logits.
+ * Belongs to one sequence: ck_sample reads it and adds to it as it draws, so a step may be issued
+ * before the tokens of the step before are known. Queued steps keep it alive. */
+typedef struct ck_sampler ck_sampler;
+
+/* Ids are checked against the vocabulary. Everything is copied. */
+typedef struct ck_sampler_params {
+  int32_t vocabulary, prompt_count;
+  const int32_t* prompt;
+  float repetition_penalty; /* of tokens of prompt and output: logit / penalty where the logit is
+                               positive, logit * penalty elsewhere (Keskar et al., 2019,
+                               arXiv:1909.05858); 1: off */
+  float frequency_penalty;  /* subtracted for each time the output has the token; 0: off */
+  float presence_penalty;   /* subtracted once if the output has the token; 0: off */
+  int32_t min_tokens;       /* so many come before any of end_ids */
+  int32_t end_count, allowed_count, bias_count, bad_word_count;
+  const int32_t* end_ids;
+  const int32_t* allowed_ids; /* nothing else is drawn; none: every token may be */
+  const int32_t* bias_ids;
+  const float* bias_values;        /* added; finite */
+  const int32_t* bad_words;        /* sequences of tokens that the output never has, end to end */
+  const int32_t* bad_word_lengths; /* >= 1 each */
+} ck_sampler_params;
+
+int ck_sampler_create(const ck_sampler_params* params, ck_sampler** out, cmlx_error* error);
+void ck_sampler_free(ck_sampler* sampler);
+
 typedef struct ck_sampling {
-  float temperature; /* 0: the largest logit, the first of equals */
-  float top_p;       /* 1: off */
-  float min_p;       /* 0: off */
-  int32_t top_k;     /* 0: off */
-  float uniform;     /* [0, 1): the draw, by inversion over the kept tokens, most likely first */
+  float temperature;   /* 0: the largest logit, the first of equals */
+  float top_p;         /* 1: off */
+  float min_p;         /* 0: off */
+  int32_t top_k;       /* 0: off */
+  float uniform;       /* [0, 1): the draw, by inversion over the kept tokens, most likely first */
+  int32_t known;       /* a token that is given, and whose logprobs are wanted; -1: draw one */
+  int32_t logprobs;    /* -1: none; else those of the row's token and of so many most likely ones */
+  int32_t index;       /* with a sampler: tokens that its sequence drew before. If it has seen more,
+                          as when a sequence is computed anew, those are forgotten. */
+  ck_sampler* sampler; /* NULL: none of its features */
 } ck_sampling;
 
-/* Draws one token a row. logits: float32 [rows, vocabulary]. out: lazy int32 [rows]. Order as in
- * vLLM's V1 sampler: temperature, min-p, top-k, top-p (of what those two keep, renormalized). */
+/* Of the logits as they are, before any processing. */
+typedef struct ck_logprob {
+  int32_t token;
+  float logprob; /* natural logarithm of its softmax */
+  int32_t rank;  /* 1: most likely. Of a row's own token: how many logits are as large as its. */
+} ck_logprob;
+
+/* One token a row. logits: float32 [rows, vocabulary]. tokens: lazy int32 [rows], drawn or known.
+ * Order as in vLLM's V1 sampler: allowed ids, bad words, end_ids below min_tokens, bias,
+ * repetition, frequency and presence penalty; temperature, min-p, top-k, top-p (of what those two
+ * keep, renormalized). logprobs: NULL where no row asks; else lazy int32 [entries, 3], the words of
+ * a ck_logprob each: rows in order, those that ask with 1 + logprobs entries, the row's token
+ * first, then the most likely ones, the lower id of equals first. */
 int ck_sample(cmlx_stream stream, cmlx_array logits, const ck_sampling* rows, int count,
-              cmlx_array* out, cmlx_error* error);
+              cmlx_array* tokens, cmlx_array* logprobs, cmlx_error* error);
 
 #ifdef __cplusplus
 }

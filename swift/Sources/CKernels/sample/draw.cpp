@@ -1,11 +1,12 @@
 #include "draw.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 #include <stdexcept>
 #include <string>
+
+#include "exponential.hpp"
 
 namespace ck {
 namespace {
@@ -22,30 +23,6 @@ constexpr uint16_t kDropped = kBuckets;
 [[noreturn]] void fail(int row, const std::string& why) {
   throw std::domain_error("the logits of row " + std::to_string(row) + " " + why);
 }
-
-/// exp(x) for x <= 0, 0 below -87; relative error below 2e-7. Written so that compilers vectorize
-/// it.
-inline float exponential(float x) {
-  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  float t = std::max(x, -87.0f);
-  float n = (t * 1.44269504f + kRound) - kRound;
-  float f = (t - n * 0.693359375f) + n * 2.12194440e-4f;
-  float p = 1.9875691500e-4f;
-  p = p * f + 1.3981999507e-3f;
-  p = p * f + 8.3334519073e-3f;
-  p = p * f + 4.1665795894e-2f;
-  p = p * f + 1.6666665459e-1f;
-  p = p * f + 5.0000001201e-1f;
-  p = p * f * f + f + 1.0f;
-  float power = std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
-  return x < -87.0f ? 0.0f : p * power;
-}
-
-/// The largest of a row's logits, and the first that is equal to it.
-struct Peak {
-  float value;
-  int32_t token;
-};
 
 constexpr int kBlock = 1024, kLanes = 16;
 
@@ -65,7 +42,8 @@ bool largest_of_block(const float* x, float& largest) {
   return std::all_of(bad, bad + kLanes, [](uint32_t any) { return any == 0; });
 }
 
-/// Throws if a logit is NaN or none is above minus infinity.
+}  // namespace
+
 Peak peak_of(const float* logits, int vocabulary, int row) {
   float largest = -std::numeric_limits<float>::infinity();
   int first = 0;  // of what holds the largest
@@ -90,9 +68,7 @@ Peak peak_of(const float* logits, int vocabulary, int row) {
   return {largest, static_cast<int32_t>(token - logits)};
 }
 
-}  // namespace
-
-void check_sampling(const ck_sampling& s, int row) {
+void check_sampling(const ck_sampling& s, int vocabulary, int row) {
   if (!(s.temperature >= 0) || std::isinf(s.temperature)) {
     refuse(row, "the temperature must be 0 or more, not " + std::to_string(s.temperature));
   }
@@ -106,10 +82,16 @@ void check_sampling(const ck_sampling& s, int row) {
   if (!(s.uniform >= 0 && s.uniform < 1)) {
     refuse(row, "the draw must lie in [0, 1), not at " + std::to_string(s.uniform));
   }
-}
-
-int32_t most_likely(const float* logits, int vocabulary, int row) {
-  return peak_of(logits, vocabulary, row).token;
+  if (s.known < -1 || s.known >= vocabulary) {
+    refuse(row, "the known token " + std::to_string(s.known) + " is not in the vocabulary");
+  }
+  if (s.logprobs < -1 || s.logprobs > vocabulary) {
+    refuse(row, "logprobs must be -1 to " + std::to_string(vocabulary) + ", not " +
+                    std::to_string(s.logprobs));
+  }
+  if (s.sampler != nullptr && (s.index < 0 || s.known >= 0)) {
+    refuse(row, "a sampler draws tokens from index 0 on");
+  }
 }
 
 int32_t Drawer::draw(const float* logits, int vocabulary, const ck_sampling& sampling, int row) {

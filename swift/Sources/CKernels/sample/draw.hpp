@@ -18,11 +18,16 @@
 namespace ck {
 
 /// Throws std::invalid_argument, naming the row, for parameters out of range.
-void check_sampling(const ck_sampling& sampling, int row);
+void check_sampling(const ck_sampling& sampling, int vocabulary, int row);
 
-/// The first of the largest logits. Throws std::domain_error, naming the row, if one is NaN or none
-/// is above minus infinity.
-int32_t most_likely(const float* logits, int vocabulary, int row);
+/// The largest of a row's logits, and the first that is equal to it.
+struct Peak {
+  float value;
+  int32_t token;
+};
+
+/// Throws std::domain_error, naming the row, if a logit is NaN or none is above minus infinity.
+Peak peak_of(const float* logits, int vocabulary, int row);
 
 class Drawer {
  public:

@@ -1,4 +1,5 @@
 // ck_sample: an MLX primitive over the logits of a step.
+#include <algorithm>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -9,58 +10,140 @@
 #include "../include/ckernels.h"
 #include "../pool/pool.hpp"
 #include "draw.hpp"
+#include "logprobs.hpp"
 #include "mlx/backend/cpu/encoder.h"
 #include "mlx/primitives.h"
+#include "sampler.hpp"
 
 namespace {
 
 namespace mx = mlx::core;
 
-/// input: logits, float32 [rows, vocabulary]. output: int32 [rows].
-class SamplePrimitive : public mx::UnaryPrimitive {
- public:
-  SamplePrimitive(mx::Stream stream, std::vector<ck_sampling> rows)
-      : UnaryPrimitive(stream),
-        rows_(std::make_shared<std::vector<ck_sampling>>(std::move(rows))) {}
+constexpr int kLogprobWords = sizeof(ck_logprob) / sizeof(int32_t);
+static_assert(sizeof(ck_logprob) == 3 * sizeof(int32_t));
 
-  void eval_cpu(const std::vector<mx::array>& inputs, mx::array& out) override {
+/// A step's rows, with what they point to.
+struct Rows {
+  std::vector<ck_sampling> sampling;
+  std::vector<std::shared_ptr<ck::Sampler>> samplers;  // of each row, or empty
+  std::vector<int> first_logprob;                      // of each row, or empty
+  int logprob_count = 0;
+
+  Rows(const ck_sampling* rows, int count, int vocabulary);
+
+  void draw(int row, const float* logits, int vocabulary, int32_t* tokens,
+            ck_logprob* logprobs) const;
+
+ private:
+  void take_samplers(int vocabulary);
+  int32_t drawn(int row, const float* logits, int vocabulary) const;
+};
+
+Rows::Rows(const ck_sampling* rows, int count, int vocabulary) : sampling(rows, rows + count) {
+  bool any = false;
+  for (int i = 0; i < count; i++) {
+    ck::check_sampling(rows[i], vocabulary, i);
+    any = any || rows[i].sampler != nullptr;
+    logprob_count += 1 + rows[i].logprobs;
+  }
+  if (any) take_samplers(vocabulary);
+  if (logprob_count == 0) return;
+  int first = 0;
+  for (const ck_sampling& row : sampling) {
+    first_logprob.push_back(first);
+    first += 1 + row.logprobs;
+  }
+}
+
+void Rows::take_samplers(int vocabulary) {
+  for (const ck_sampling& row : sampling) {
+    samplers.push_back(row.sampler == nullptr ? nullptr : row.sampler->state);
+    if (row.sampler != nullptr && row.sampler->state->vocabulary() != vocabulary) {
+      throw std::invalid_argument("a sampler of another vocabulary");
+    }
+  }
+  auto sorted = samplers;
+  sorted.erase(std::remove(sorted.begin(), sorted.end(), nullptr), sorted.end());
+  std::sort(sorted.begin(), sorted.end());
+  if (std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) {
+    throw std::invalid_argument("two rows of one step have the same sampler");
+  }
+}
+
+int32_t Rows::drawn(int row, const float* logits, int vocabulary) const {
+  const ck_sampling& s = sampling[row];
+  return s.temperature == 0 ? ck::peak_of(logits, vocabulary, row).token
+                            : ck::Drawer().draw(logits, vocabulary, s, row);
+}
+
+void Rows::draw(int row, const float* logits, int vocabulary, int32_t* tokens,
+                ck_logprob* logprobs) const {
+  const ck_sampling& s = sampling[row];
+  if (s.sampler != nullptr) {
+    thread_local std::vector<float> adjusted;
+    adjusted.resize(vocabulary);
+    ck::Sampler& sampler = *samplers[row];
+    sampler.rewind(s.index);
+    sampler.adjust(logits, adjusted.data());
+    tokens[row] = drawn(row, adjusted.data(), vocabulary);
+    sampler.append(tokens[row]);
+  } else {
+    tokens[row] = s.known >= 0 ? s.known : drawn(row, logits, vocabulary);
+  }
+  if (s.logprobs < 0) return;
+  ck::write_logprobs(logits, vocabulary, tokens[row], s.logprobs, row,
+                     logprobs + first_logprob[row]);
+}
+
+/// input: logits, float32 [rows, vocabulary]. outputs: int32 [rows] and, where a row asks for
+/// logprobs, int32 [entries, 3].
+class SamplePrimitive : public mx::Primitive {
+ public:
+  SamplePrimitive(mx::Stream stream, std::shared_ptr<const Rows> rows)
+      : Primitive(stream), rows_(std::move(rows)) {}
+
+  void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
     const mx::array& logits = inputs[0];
     if (!logits.flags().row_contiguous) {
       throw std::invalid_argument("sampling needs contiguous logits");
     }
-    out.set_data(mx::allocator::malloc(out.nbytes()));
+    std::vector<std::shared_ptr<mx::array::Data>> keep{logits.data_shared_ptr()};
+    for (mx::array& out : outputs) {
+      out.set_data(mx::allocator::malloc(out.nbytes()));
+      keep.push_back(out.data_shared_ptr());
+    }
+    auto* logprobs =
+        outputs.size() < 2 ? nullptr : reinterpret_cast<ck_logprob*>(outputs[1].data<int32_t>());
     mx::cpu::get_command_encoder(stream()).dispatch(
         [rows = rows_, vocabulary = logits.shape(1), x = logits.data<float>(),
-         tokens = out.data<int32_t>(), keep = logits.data_shared_ptr(),
-         keep_output = out.data_shared_ptr()] { draw(*rows, vocabulary, x, tokens); });
+         tokens = outputs[0].data<int32_t>(), logprobs,
+         keep = std::move(keep)] { draw(*rows, vocabulary, x, tokens, logprobs); });
   }
 
-  void eval_gpu(const std::vector<mx::array>&, mx::array&) override {
+  void eval_gpu(const std::vector<mx::array>&, std::vector<mx::array>&) override {
     throw std::runtime_error("this sampler runs on a CPU stream only");
   }
 
   const char* name() const override { return "Sample"; }
 
  private:
-  static void draw(const std::vector<ck_sampling>& rows, int vocabulary, const float* logits,
-                   int32_t* tokens) {
+  static void draw(const Rows& rows, int vocabulary, const float* logits, int32_t* tokens,
+                   ck_logprob* logprobs) {
     auto draw_row = [&](int row) {
-      const float* x = logits + size_t(row) * vocabulary;
-      tokens[row] = rows[row].temperature == 0 ? ck::most_likely(x, vocabulary, row)
-                                               : ck::Drawer().draw(x, vocabulary, rows[row], row);
+      rows.draw(row, logits + size_t(row) * vocabulary, vocabulary, tokens, logprobs);
     };
-    if (rows.size() == 1) return draw_row(0);
+    if (rows.sampling.size() == 1) return draw_row(0);
     ck::Pool::shared().run(
-        [&](ck::Worker& worker) { worker.for_each(int(rows.size()), draw_row); });
+        [&](ck::Worker& worker) { worker.for_each(int(rows.sampling.size()), draw_row); });
   }
 
-  std::shared_ptr<const std::vector<ck_sampling>> rows_;
+  std::shared_ptr<const Rows> rows_;
 };
 
 }  // namespace
 
 extern "C" int ck_sample(cmlx_stream stream, cmlx_array logits, const ck_sampling* rows, int count,
-                         cmlx_array* out, cmlx_error* error) {
+                         cmlx_array* tokens, cmlx_array* logprobs, cmlx_error* error) {
   return cmlx::guarded(error, [&] {
     const mx::array& x = logits->value;
     if (x.dtype() != mx::float32 || x.ndim() != 2 || x.shape(1) < 1) {
@@ -70,10 +153,18 @@ extern "C" int ck_sample(cmlx_stream stream, cmlx_array logits, const ck_samplin
       throw std::invalid_argument("sampling parameters of " + std::to_string(count) +
                                   " rows for logits of " + std::to_string(x.shape(0)));
     }
-    for (int i = 0; i < count; i++) ck::check_sampling(rows[i], i);
-    *out = cmlx::boxed(mx::array({count}, mx::int32,
-                                 std::make_shared<SamplePrimitive>(
-                                     stream->value, std::vector<ck_sampling>(rows, rows + count)),
-                                 {x}));
+    auto checked = std::make_shared<const Rows>(rows, count, x.shape(1));
+    std::vector<mx::Shape> shapes{{count}};
+    std::vector<mx::Dtype> types{mx::int32};
+    if (checked->logprob_count > 0) {
+      shapes.push_back({checked->logprob_count, kLogprobWords});
+      types.push_back(mx::int32);
+    }
+    mx::Stream s = stream->value;
+    auto outputs = mx::array::make_arrays(
+        shapes, types, std::make_shared<SamplePrimitive>(s, std::move(checked)), {x});
+    cmlx_array first = cmlx::boxed(outputs[0]);
+    *logprobs = outputs.size() > 1 ? cmlx::boxed(outputs[1]) : nullptr;
+    *tokens = first;
   });
 }

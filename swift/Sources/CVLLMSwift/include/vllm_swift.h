@@ -192,31 +192,44 @@ VSW_API void vsw_model_destroy(vsw_model* model);
 /* A request's name within its runtime; never 0, never reused. */
 typedef uint64_t vsw_request;
 
+/* The most that `logprobs` and `prompt_logprobs` may ask for. */
+enum { VSW_MAX_LOGPROBS = 20 };
+
 /* Fields have vLLM's names and meanings. Fill with vsw_sampling_params_default, once struct_size is
- * set. */
+ * set. Logits are processed in the order of vLLM's V1 engine: allowed_token_ids, bad words,
+ * min_tokens, logit_bias, repetition, frequency and presence penalty; then temperature, min_p,
+ * top_k, top_p. A GPU refuses all of these but the last four, and logprobs, with
+ * VSW_ERROR_UNSUPPORTED. */
 typedef struct vsw_sampling_params {
   uint32_t struct_size;
-  uint32_t max_tokens;       /* >= 1 */
-  uint32_t min_tokens;       /* reserved: 0 */
-  uint32_t n;                /* outputs, 1 to 1,024; output i draws from the stream of seed + i */
-  float temperature;         /* >= 0; 0 is greedy */
-  float top_p;               /* (0, 1]; 1 is off */
-  float min_p;               /* [0, 1]; 0 is off */
-  int32_t top_k;             /* >= 1; 0 or -1 is off */
-  float presence_penalty;    /* reserved: 0 */
-  float frequency_penalty;   /* reserved: 0 */
-  float repetition_penalty;  /* reserved: 1 */
-  int32_t logprobs;          /* reserved: -1, none */
-  int32_t prompt_logprobs;   /* reserved: -1, none */
+  uint32_t max_tokens;      /* >= 1 */
+  uint32_t min_tokens;      /* <= max_tokens; so many come before one that ends the sequence */
+  uint32_t n;               /* outputs, 1 to 1,024; output i draws from the stream of seed + i */
+  float temperature;        /* >= 0; 0 is greedy */
+  float top_p;              /* (0, 1]; 1 is off */
+  float min_p;              /* [0, 1]; 0 is off */
+  int32_t top_k;            /* >= 1; 0 or -1 is off */
+  float presence_penalty;   /* [-2, 2]; 0 is off; of tokens of the output */
+  float frequency_penalty;  /* [-2, 2]; 0 is off; of tokens of the output */
+  float repetition_penalty; /* > 0; 1 is off; of tokens of prompt and output */
+  int32_t logprobs; /* 0 .. VSW_MAX_LOGPROBS most likely tokens; -1: none, not even its own */
+  int32_t prompt_logprobs;   /* the same of the prompt's tokens from the second on */
   uint8_t has_seed;          /* 0: a fresh seed for each request */
-  uint8_t ignore_eos;        /* reserved: 0 */
+  uint8_t ignore_eos;        /* 1: eos_token_ids do not end the sequence */
   uint8_t reserved_flags[2]; /* 0 */
   uint64_t seed;
   const int32_t* stop_token_ids; /* end a sequence; the token itself is not reported */
   size_t stop_token_count;
-  const int32_t* logit_bias_ids;  /* reserved: NULL */
-  const float* logit_bias_values; /* reserved: NULL */
-  size_t logit_bias_count;        /* reserved: 0 */
+  const int32_t* logit_bias_ids;  /* each token once */
+  const float* logit_bias_values; /* finite; added to the tokens' logits */
+  size_t logit_bias_count;
+  const int32_t* eos_token_ids; /* the model's own; as stop_token_ids, unless ignore_eos */
+  size_t eos_token_count;
+  const int32_t* allowed_token_ids; /* nothing else is sampled; none: every token may be */
+  size_t allowed_token_count;
+  const int32_t* bad_word_tokens;   /* sequences that the output never has, one after another */
+  const uint32_t* bad_word_lengths; /* of each, >= 1 */
+  size_t bad_word_count;
 } vsw_sampling_params;
 
 /* Rows of the prompt that are given as embeddings (images, audio) and not as token ids. */
@@ -261,30 +274,39 @@ enum {
   VSW_FINISH_ERROR = 4 /* vsw_request_get_info has the error */
 };
 
+/* Of the model's logits as they are, before any processing. */
 typedef struct vsw_logprob {
   int32_t token;
-  float logprob; /* natural logarithm */
+  float logprob; /* natural logarithm of its softmax */
+  int32_t rank;  /* 1: most likely. Of a sampled or given token: how many are as likely at least. */
 } vsw_logprob;
 
-/* One or more new tokens of one sequence of a request, its end, or both. */
+/* Logprobs of a request's prompt (with sequence 0), new tokens of one sequence of it, the
+ * sequence's end, or several of these. Its logprobs are logprobs[logprob_offset .. + logprob_count)
+ * of the poll: prompt_token_count times prompt_logprobs + 1, of the prompt's tokens in order,
+ * starting with the second (the first has none); all come before the first event with tokens, or
+ * with it; then token_count times logprobs + 1. Each of these groups starts with the token itself,
+ * and goes on with the most likely ones, in order. None is there where the request has -1. A poll
+ * never splits a token from its logprobs. */
 typedef struct vsw_event {
   vsw_request request;
   uint32_t sequence;     /* 0 .. n - 1 */
   int32_t finish_reason; /* VSW_FINISH_*; anything but NONE is the sequence's last event */
   uint32_t token_offset; /* its tokens are tokens[token_offset .. + token_count) of the poll */
   uint32_t token_count;
-  uint32_t logprob_offset; /* reserved: 0 */
-  uint32_t logprob_count;  /* reserved: 0 */
-  int32_t stop_token;      /* the token that ended the sequence with STOP, else -1 */
-  uint32_t reserved;       /* 0 */
+  uint32_t logprob_offset;
+  uint32_t logprob_count;
+  int32_t stop_token; /* the token that ended the sequence with STOP, else -1 */
+  uint32_t prompt_token_count;
 } vsw_event;
 
 /* The caller's buffers for one poll. */
 typedef struct vsw_poll_buffers {
   uint32_t struct_size;
-  uint32_t event_capacity; /* >= 1 */
-  uint32_t token_capacity; /* >= 1 */
-  uint32_t logprob_capacity;
+  uint32_t event_capacity;   /* >= 1 */
+  uint32_t token_capacity;   /* >= 1 */
+  uint32_t logprob_capacity; /* > VSW_MAX_LOGPROBS; 0 where no request asks for logprobs, else a
+                                poll that meets some is VSW_ERROR_INVALID_ARGUMENT and takes none */
   vsw_event* events;
   int32_t* tokens;
   vsw_logprob* logprobs;

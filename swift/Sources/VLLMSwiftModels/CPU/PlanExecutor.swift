@@ -69,20 +69,14 @@ final class PlanExecutor: Executor {
     try decoder.forward(PlanOps(plan: plan))
   }
 
-  func issue(_ layout: BatchLayout, samples: [Scheduler.Sample], after previous: MLXArray?) throws
-    -> MLXArray
+  func issue(_ layout: BatchLayout, _ rows: SampledRows, after previous: MLXArray?) throws
+    -> StepResult
   {
     let logits = try logits(layout, after: previous)
-    let rows = samples.map(\.parameters)
     let result =
       rows.isEmpty
-      ? logits
-      : try stream.withHandle { stream in
-        try logits.withHandle { logits in
-          try MLXArray { ck_sample(stream, logits, rows, Int32(rows.count), $0, $1) }
-        }
-      }
-    try MLXArray.asyncEval([result])
+      ? StepResult(tokens: logits) : try StepResult(rows, of: logits, on: stream)
+    try MLXArray.asyncEval(result.arrays)
     return result
   }
 

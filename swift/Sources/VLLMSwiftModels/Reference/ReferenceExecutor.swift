@@ -34,22 +34,31 @@ final class ReferenceExecutor: Executor {
     // Grows with use instead: MLX has no memory that costs nothing until it is written.
   }
 
-  func issue(_ layout: BatchLayout, samples: [Scheduler.Sample], after previous: MLXArray?) throws
-    -> MLXArray
+  func issue(_ layout: BatchLayout, _ rows: SampledRows, after previous: MLXArray?) throws
+    -> StepResult
   {
     let logits = try logits(layout, after: previous)
-    guard !samples.isEmpty else {
+    guard !rows.isEmpty else {
       try MLXArray.asyncEval(cache.arrays)
-      return cache.layers[0].keys
+      return StepResult(tokens: cache.layers[0].keys)
     }
-    let rows = samples.map(\.parameters)
-    let tokens = try stream.withHandle { stream in
-      try logits.withHandle { logits in
-        try MLXArray { ck_ref_sample(stream, logits, rows, Int32(rows.count), $0, $1) }
+    // Stock ops keep no state between steps, so the sampler of the CPU serves those that need it.
+    let result =
+      rows.arePlainDraws
+      ? try drawn(rows, of: logits) : try StepResult(rows, of: logits, on: stream)
+    try MLXArray.asyncEval(result.arrays + cache.arrays)
+    return result
+  }
+
+  private func drawn(_ rows: SampledRows, of logits: MLXArray) throws -> StepResult {
+    let tokens = try rows.withParameters { rows in
+      try stream.withHandle { stream in
+        try logits.withHandle { logits in
+          try MLXArray { ck_ref_sample(stream, logits, rows, Int32(rows.count), $0, $1) }
+        }
       }
     }
-    try MLXArray.asyncEval([tokens] + cache.arrays)
-    return tokens
+    return StepResult(tokens: tokens)
   }
 
   func contents(ofBlock block: Int32) throws -> [UInt8] { throw Self.noFiles }

@@ -1,0 +1,83 @@
+import CKernels
+import MLXArray
+import VLLMSwiftCore
+
+/// The rows of logits of a step, and what is to be made of each.
+public struct SampledRows {
+  struct Row {
+    let sample: Scheduler.Sample
+    let sampler: Sampler?
+  }
+
+  private let rows: [Row]
+
+  init(_ rows: [Row]) {
+    self.rows = rows
+  }
+
+  var isEmpty: Bool { rows.isEmpty }
+  /// Whether a draw from each row's logits is all there is to do.
+  var arePlainDraws: Bool {
+    rows.allSatisfy { $0.sampler == nil && $0.sample.known == nil && $0.sample.logprobs == nil }
+  }
+
+  /// In the form of the sampling ops, for the length of `body`.
+  func withParameters<Result>(_ body: ([ck_sampling]) throws -> Result) rethrows -> Result {
+    try withExtendedLifetime(rows) {
+      try body(
+        rows.map { row in
+          let (sample, sampling) = (row.sample, row.sample.sampling)
+          return ck_sampling(
+            temperature: sampling.temperature, top_p: sampling.topP, min_p: sampling.minP,
+            top_k: Int32(clamping: sampling.topK), uniform: sample.uniform,
+            known: sample.known ?? -1, logprobs: Int32(sample.logprobs ?? -1),
+            index: Int32(clamping: sample.index), sampler: row.sampler?.withHandle { $0 })
+        })
+    }
+  }
+}
+
+/// What a step leaves, being computed.
+public struct StepResult {
+  /// int32 [rows]; of a step without rows of logits, something to wait for.
+  public let tokens: MLXArray
+  private let logprobs: MLXArray?
+
+  init(tokens: MLXArray, logprobs: MLXArray? = nil) {
+    (self.tokens, self.logprobs) = (tokens, logprobs)
+  }
+
+  /// The op's result for `rows` of float32 `logits`, on a stream of the CPU.
+  init(_ rows: SampledRows, of logits: MLXArray, on stream: MLXStream) throws {
+    var logprobs: cmlx_array?
+    tokens = try rows.withParameters { rows in
+      try stream.withHandle { stream in
+        try logits.withHandle { logits in
+          try MLXArray { tokens, error in
+            ck_sample(stream, logits, rows, Int32(rows.count), tokens, &logprobs, error)
+          }
+        }
+      }
+    }
+    self.logprobs = try logprobs.map { given in
+      try MLXArray { result, _ in
+        result.pointee = given
+        return 0
+      }
+    }
+  }
+
+  var arrays: [MLXArray] { [tokens] + (logprobs.map { [$0] } ?? []) }
+
+  /// Waits. The logprobs of each of the step's samples, in the order of `ck_sample`.
+  public func logprobs(of samples: [Scheduler.Sample], on stream: MLXStream) throws
+    -> [ArraySlice<TokenLogprob>]
+  {
+    let all = try logprobs?.elements(of: TokenLogprob.self, on: stream) ?? []
+    var first = 0
+    return samples.map { sample in
+      defer { first += sample.logprobs.map { $0 + 1 } ?? 0 }
+      return all[first..<first + (sample.logprobs.map { $0 + 1 } ?? 0)]
+    }
+  }
+}

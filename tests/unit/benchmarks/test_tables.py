@@ -1,0 +1,52 @@
+"""What the tables say of numbers, and where they are written."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import __main__ as command
+from benchmarks.report import Row, table
+
+
+def test_a_row_says_whether_it_reached_what_it_must() -> None:
+    rows = [
+        Row("a", "tok/s", 10.0, {"llama.cpp": 2.0}, times={"llama.cpp": 5}),
+        Row("b", "tok/s", 9.9, {"llama.cpp": 2.0}, times={"llama.cpp": 5}),
+        Row("c", "%", 93.0, at_least=93),
+        Row("d", "%", 5.1, limit=5),
+        Row("e", "%", at_least=93),
+    ]
+    ends = [line.rsplit("|", 2)[1].strip() for line in table(rows).splitlines()[2:]]
+    assert ends == [
+        ">= 5x llama.cpp met",
+        ">= 5x llama.cpp **missed**",
+        ">= 93 met",
+        "<= 5 **missed**",
+        ">= 93",
+    ]
+
+
+def test_only_peers_that_were_there_have_columns() -> None:
+    assert "mlx-lm" not in table([Row("a", "s", 1.0, {"llama.cpp": 2.0})])
+
+
+def test_a_table_replaces_its_own_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = tmp_path / "RESULTS.md"
+    monkeypatch.setattr(command, "RESULTS", results)
+    command.record("serve", "Serving results", "first\n")
+    command.record("cpu", "CPU results", "one stream\n")
+    command.record("serve", "Serving results", "second\n")
+    text = results.read_text()
+    assert text.index("# CPU results") < text.index("one stream") < text.index("# Serving results")
+    assert "second" in text
+    assert "first" not in text
+
+
+def test_a_table_needs_our_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tmp_path / "missing.gguf"
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "cpu", "--model", str(model)])
+    with pytest.raises(SystemExit, match=r"engine does not run here.*missing\.gguf"):
+        command.main()
