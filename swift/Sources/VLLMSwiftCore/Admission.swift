@@ -1,6 +1,7 @@
 /// Who gets blocks, and who gives them up.
 extension Scheduler {
-  /// Prompts that are computed side by side, if the shortest of them would fill a step alone.
+  /// So many prompts run side by side even where one would fill the steps: a short one that waited
+  /// in the queue behind a long one could not overtake it.
   private static let promptsAtOnce = 4
 
   private enum Answer {
