@@ -50,7 +50,8 @@ class Engine:
         cache_dir: where downloads are kept; None is huggingface_hub's folder.
         local_files_only: never download.
         max_model_len: tokens of prompt and output together; None is the model's own limit.
-        memory_budget: bytes for weights, KV cache and workspace; None sets no bound.
+        memory_budget: for weights, KV cache and workspace: bytes, a size like "8GiB", or a share of
+            what the machine (or its control group) has, like 0.5; None sets no bound.
         max_num_seqs: sequences that run at once; others wait. None is 256.
         max_num_batched_tokens: tokens of one step; longer prompts are computed in chunks. None is
             256.
@@ -77,7 +78,7 @@ class Engine:
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
         max_model_len: int | None = None,
-        memory_budget: int | None = None,
+        memory_budget: int | float | str | None = None,
         max_num_seqs: int | None = None,
         max_num_batched_tokens: int | None = None,
         share: bool = True,
@@ -320,6 +321,25 @@ class Engine:
         """Counters of the process's runtime, over all its models."""
         self._session.require_open()
         return self._session.runtime.stats()
+
+    def sleep(self) -> None:
+        """Frees the weights and the KV cache until :meth:`wake`, of all engines that share the model.
+
+        Requests that still run end with EngineClosedError; prefixes are lost. What needs the model
+        raises EngineAsleepError meanwhile. Harmless when done twice.
+        """
+        self._session.require_open()
+        self._session.model.sleep()
+
+    def wake(self) -> None:
+        """Loads what :meth:`sleep` freed. Harmless when awake.
+
+        Raises:
+            ModelCorruptError: the model's files have changed.
+            ModelError, MemoryBudgetError: as when the engine was opened.
+        """
+        self._session.require_open()
+        self._session.model.wake()
 
     def close(self) -> None:
         """Ends this engine's requests with EngineClosedError and gives its memory back."""

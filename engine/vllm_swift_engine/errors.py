@@ -126,6 +126,10 @@ class ForkedProcessError(LifecycleError):
     code = 91
 
 
+class EngineAsleepError(LifecycleError):
+    """The engine's model was put to sleep; ``wake`` brings it back."""
+
+
 class RequestCancelledError(LifecycleError):
     """The request was cancelled before it finished."""
 

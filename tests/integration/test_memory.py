@@ -71,7 +71,8 @@ def test_peak_is_below_1_6_times_the_file(growth: dict[str, Any], smollm2: Path)
 def test_an_open_model_is_little_more_than_its_weights(
     growth: dict[str, Any], smollm2: Path
 ) -> None:
-    assert growth["opened"] <= 1.3 * smollm2.stat().st_size, growth
+    first_block = 2 << 20  # of the KV cache, which comes in huge pages
+    assert growth["opened"] <= 1.3 * smollm2.stat().st_size + first_block, growth
 
 
 def test_a_long_prompt_adds_little_more_than_its_cache(

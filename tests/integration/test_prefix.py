@@ -100,7 +100,7 @@ def test_a_prefix_outlives_what_comes_after_it(model: Path) -> None:
 
 
 def test_what_does_not_fit_beside_a_prefix_is_refused(model: Path) -> None:
-    long = SamplingParams(max_tokens=20, temperature=0)
+    long = SamplingParams(max_tokens=20, temperature=0, ignore_eos=True)
     with small(model, 4) as engine:
         with engine.prefix(PROMPT) as prefix:
             with pytest.raises(RequestTooLargeError, match="pinned prefixes"):
@@ -110,9 +110,9 @@ def test_what_does_not_fit_beside_a_prefix_is_refused(model: Path) -> None:
 
 
 def test_a_prefix_that_leaves_no_room_is_refused(model: Path) -> None:
-    with small(model, 3) as engine:
+    with small(model, 4) as engine, engine.prefix(PROMPT):
         with pytest.raises(RequestTooLargeError, match="pinned prefixes"):
-            engine.prefix([*PROMPT, *PROMPT[:26]])
+            engine.prefix([7] * 64)
         assert engine.generate(TAIL, GREEDY).outputs[0].token_ids
 
 

@@ -88,8 +88,8 @@ class EngineModel(BaseLanguageModel[Any]):
     """Never reach the network: use what is in the cache or fail."""
     max_model_len: int | None = None
     """Longest prompt plus completion in tokens; None uses the model's own context length."""
-    memory_budget: int | None = None
-    """Bytes that weights, KV cache and workspace may take together."""
+    memory_budget: int | float | str | None = None
+    """For weights, KV cache and workspace together: bytes, "8GiB", or a share like 0.5."""
     max_num_seqs: int | None = None
     """Sequences that run at once; others wait."""
     max_num_batched_tokens: int | None = None

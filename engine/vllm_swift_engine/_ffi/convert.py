@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import os
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from vllm_swift_engine.errors import (
     from_code,
 )
 
-from .library import Library
+from .library import Library, load
 
 DEVICES = {"auto": 0, "cpu": 1, "gpu": 2}
 KERNELS = {"auto": 0, "reference": 1, "avx2": 2, "avx512_vnni": 3, "neon": 4}
@@ -53,7 +54,7 @@ class Prompt(NamedTuple):
 def model_params(
     device: str,
     max_model_len: int | None,
-    memory_budget: int | None,
+    memory_budget: int | float | str | None,
     max_num_seqs: int | None,
     max_num_batched_tokens: int | None,
 ) -> ModelParams:
@@ -69,10 +70,33 @@ def model_params(
         DEVICES[device],
         KERNELS[kernels],
         _limit("max_model_len", max_model_len, 2**32 - 1, "tokens"),
-        _limit("memory_budget", memory_budget, 2**64 - 1, "bytes"),
+        _limit("memory_budget", _bytes(memory_budget), 2**64 - 1, "bytes"),
         _limit("max_num_seqs", max_num_seqs, 2**32 - 1, "sequences"),
         _limit("max_num_batched_tokens", max_num_batched_tokens, 2**32 - 1, "tokens"),
     )
+
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_UNITS |= {f"{unit}I": 2 ** (10 * power) for power, unit in enumerate("KMGT", 1)}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.IGNORECASE)
+
+
+def _bytes(budget: int | float | str | None) -> int | None:
+    """A ``memory_budget`` in bytes: a number of them, "8GiB", or a share like 0.5."""
+    if isinstance(budget, str):
+        size = _SIZE.fullmatch(budget.strip())
+        if size is None or size[2].upper() not in _UNITS:
+            raise InvalidArgumentError(
+                f'memory_budget must be bytes, a size like "8GiB", or a share, not {budget!r}.'
+            )
+        return int(float(size[1]) * _UNITS[size[2].upper()])
+    if isinstance(budget, float):
+        if not 0 < budget <= 1:
+            raise InvalidArgumentError(
+                f"memory_budget as a share must be above 0 and at most 1, not {budget!r}."
+            )
+        return int(budget * load().lib.vsw_machine_memory())
+    return budget
 
 
 def _limit(name: str, value: int | None, high: int, unit: str) -> int:

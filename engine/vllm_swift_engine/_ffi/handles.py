@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vllm_swift_engine.errors import InvalidArgumentError
+from vllm_swift_engine.errors import EngineAsleepError, InvalidArgumentError
 from vllm_swift_engine.outputs import ModelInfo
 
 from .convert import DEVICES, KERNELS, ModelParams, check, int32_array, name_of, sized
@@ -81,16 +81,35 @@ class NativeModel:
     """``vsw_model``: weights in memory, ready for requests. Blocks while it loads."""
 
     def __init__(self, runtime: Runtime, file: NativeFile, params: ModelParams) -> None:
-        runtime.require_usable()
         self.runtime = runtime
-        ffi, lib = self._library = runtime.library
+        self._library = runtime.library
+        self._params = params
+        self._handle: Any = self._library.ffi.NULL
+        self.load(file)
+
+    def load(self, file: NativeFile) -> None:
+        """Reads the weights, at first and after ``destroy``."""
+        self.runtime.require_usable()
+        ffi, lib = self._library
         native = sized(self._library, "vsw_model_params")
-        for name, value in params._asdict().items():
+        for name, value in self._params._asdict().items():
             setattr(native, name, value)
         handle, error = ffi.new("vsw_model **"), ffi.new("vsw_error *")
-        status = lib.vsw_model_load(runtime.handle, file.handle, native, handle, error)
+        status = lib.vsw_model_load(self.runtime.handle, file.handle, native, handle, error)
         check(self._library, status, error)
-        self.handle: Any = handle[0]
+        self._handle = handle[0]
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether its weights are in memory."""
+        return bool(self._handle)
+
+    @property
+    def handle(self) -> Any:
+        """The native handle; raises EngineAsleepError while the weights are not in memory."""
+        if not self._handle:
+            raise EngineAsleepError("The engine's model is asleep. Call wake() first.")
+        return self._handle
 
     def info(self, model: str, architecture: str) -> ModelInfo:
         """What was loaded and where it runs."""
@@ -148,5 +167,5 @@ class NativeModel:
         """Frees the model's memory; its requests end with EngineClosedError."""
         if self.runtime.forked:
             return
-        handle, self.handle = self.handle, self._library.ffi.NULL
+        handle, self._handle = self._handle, self._library.ffi.NULL
         self._library.lib.vsw_model_destroy(handle)

@@ -11,9 +11,10 @@ from pathlib import Path
 from vllm_swift_engine._ffi.convert import ModelParams
 from vllm_swift_engine._ffi.handles import NativeModel
 from vllm_swift_engine._ffi.runtime import runtime
+from vllm_swift_engine.errors import ModelCorruptError
 from vllm_swift_engine.outputs import ModelInfo
 
-from .file import ModelFile, model_identity
+from .file import FileIdentity, ModelFile, model_identity
 from .template import ChatTemplate, load_template
 from .tokenizer import Tokenizer, load_tokenizer
 
@@ -27,6 +28,33 @@ class LoadedModel:
     info: ModelInfo
     tokenizer: Tokenizer
     template: ChatTemplate
+
+    identity: tuple[FileIdentity, ...]
+    _waking: threading.Lock = dataclasses.field(
+        default_factory=threading.Lock, init=False, repr=False, compare=False
+    )
+
+    def sleep(self) -> None:
+        """Frees the weights and the KV cache; requests that run end with EngineClosedError."""
+        with self._waking:
+            self.native.destroy()
+
+    def wake(self) -> None:
+        """Loads again what ``sleep`` freed. Does nothing when awake.
+
+        Raises:
+            ModelCorruptError: the model's files are others than before.
+            ModelError, MemoryBudgetError: as when it was first loaded.
+        """
+        with self._waking:
+            if self.native.is_loaded:
+                return
+            if model_identity(self.path) != self.identity:
+                raise ModelCorruptError(
+                    f"{self.path} has changed while the engine slept. Open a new Engine."
+                )
+            with ModelFile(self.path) as file:
+                self.native.load(file.native)
 
 
 class _Entry:
@@ -105,7 +133,7 @@ def _load(path: Path, name: str, params: ModelParams) -> LoadedModel:
             raise
     if info.kernels_note:
         _warn_slow(name, info.kernels_note)
-    return LoadedModel(path, native, info, tokenizer, template)
+    return LoadedModel(path, native, info, tokenizer, template, model_identity(path))
 
 
 def _warn_slow(name: str, why: str) -> None:

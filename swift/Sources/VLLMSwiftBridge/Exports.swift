@@ -105,6 +105,9 @@ public func runtimeGetStats(
   }
 }
 
+@_cdecl("vsw_machine_memory")
+public func machineMemory() -> UInt64 { UInt64(Machine.memoryBytes) }
+
 // MARK: - Models
 
 @_cdecl("vsw_model_load")

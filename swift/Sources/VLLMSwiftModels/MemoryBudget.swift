@@ -1,11 +1,11 @@
+import CKernels
 import VLLMSwiftCore
 import VLLMSwiftFiles
 
-#if canImport(Darwin)
-  import Darwin
-#else
-  import Glibc
-#endif
+public enum Machine {
+  /// Bytes that this process may have: the machine's, or what its control groups allow.
+  public static var memoryBytes: Int { Int(clamping: ck_machine_memory()) }
+}
 
 /// Bounds what a model takes: weights, workspace, KV cache.
 struct MemoryBudget {
@@ -29,7 +29,7 @@ struct MemoryBudget {
     let used = executor.weightBytes + executor.workspaceBytes
     let sequence = BlockPool.blocks(for: maxModelLength)
     guard let bytes else {
-      let left = max(0, Self.machineBytes - used) / 2
+      let left = max(0, Machine.memoryBytes - used) / 2
       return max(1, min(4 * sequence, left / executor.bytesPerBlock))
     }
     let blocks = (bytes - used) / executor.bytesPerBlock
@@ -47,9 +47,5 @@ struct MemoryBudget {
       .memoryBudget,
       "\(what) \(needed) bytes, and memory_budget is \(bytes): raise it, or use a smaller or a "
         + "quantized model")
-  }
-
-  private static var machineBytes: Int {
-    sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
   }
 }

@@ -31,6 +31,8 @@ int ck_pool_configure(int threads);
 /* Gives memory back to the system that the process holds and does not use: what it freed, where its
  * allocator keeps that (glibc), and what was reserved for weights and not needed. */
 void ck_trim_memory(void);
+/* Bytes that the process may have: the machine's, or what its control groups allow. */
+size_t ck_machine_memory(void);
 
 /* ---------------------------------------------------------------- weights --------------------- */
 

@@ -10,9 +10,9 @@
 #include <sched.h>
 
 #include <fstream>
-#include <sstream>
-#include <string>
 #endif
+
+#include "../machine/cgroup.hpp"
 
 namespace ck {
 namespace {
@@ -48,38 +48,11 @@ double quota_v1(const std::string& group) {
   return quota_of(quota, period);
 }
 
-/// The least of a group and its ancestors: `path` as in /proc/self/cgroup, under `root`.
-double least_quota(const std::string& root, std::string path, double (*quota)(const std::string&)) {
-  double least = quota(root);
-  while (path.size() > 1) {
-    least = std::min(least, quota(root + path));
-    path.resize(path.rfind('/'));
-  }
-  return least;
-}
-
-/// cgroups(7): lines of "hierarchy:controllers:path"; version 2 has no controllers.
-double quota() {
-  std::ifstream groups("/proc/self/cgroup");
-  double least = kUnlimited;
-  for (std::string line; std::getline(groups, line);) {
-    size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (first == std::string::npos || second == std::string::npos) continue;
-    std::string path = line.substr(second + 1);
-    if (path.empty() || path[0] != '/') continue;
-    std::istringstream controllers(line.substr(first + 1, second - first - 1));
-    if (second == first + 1) least = std::min(least, least_quota("/sys/fs/cgroup", path, quota_v2));
-    for (std::string name; std::getline(controllers, name, ',');) {
-      if (name == "cpu") least = std::min(least, least_quota("/sys/fs/cgroup/cpu", path, quota_v1));
-    }
-  }
-  return least;
-}
-
 #else
 
 int allowed_processors() { return static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)); }
-double quota() { return std::numeric_limits<double>::infinity(); }
+double quota_v1(const std::string&) { return std::numeric_limits<double>::infinity(); }
+double quota_v2(const std::string&) { return std::numeric_limits<double>::infinity(); }
 
 #endif
 
@@ -87,7 +60,7 @@ double quota() { return std::numeric_limits<double>::infinity(); }
 
 int machine_share() {
   int processors = std::max(1, allowed_processors());
-  double limit = quota();
+  double limit = least_group_limit("cpu", quota_v2, quota_v1);
   return limit < processors ? std::max(1, static_cast<int>(std::lround(limit))) : processors;
 }
 

@@ -123,6 +123,10 @@ VSW_API vsw_status vsw_runtime_create(const vsw_runtime_params* params, vsw_runt
 /* Cancels every request, unloads every model, joins the thread. Waiting polls return. */
 VSW_API void vsw_runtime_destroy(vsw_runtime* runtime);
 
+/* Bytes of memory that this process may have: the machine's, or what its control groups allow, if
+ * that is less. */
+VSW_API uint64_t vsw_machine_memory(void);
+
 /* ---------------------------------------------------------------- models ---------------------- */
 
 typedef struct vsw_model vsw_model;
