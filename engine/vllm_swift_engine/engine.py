@@ -323,7 +323,7 @@ class Engine:
         return self._session.runtime.stats()
 
     def sleep(self) -> None:
-        """Frees the weights and the KV cache until :meth:`wake`, of all engines that share the model.
+        """Frees weights and KV cache until :meth:`wake`, for all engines that share the model.
 
         Requests that still run end with EngineClosedError; prefixes are lost. What needs the model
         raises EngineAsleepError meanwhile. Harmless when done twice.
