@@ -20,23 +20,28 @@ CONTEXT = 1024
 # Prints growth over the process before the model was opened, in bytes: at the highest point of the
 # load, after it, and with the KV cache of a long request filled.
 PROCESS = """
-import gc, json, sys
+import json, sys, time
 from vllm_swift_engine import Engine, SamplingParams
 
 def resident():
     lines = dict(line.split(":", 1) for line in open("/proc/self/status"))
     return {key: int(lines[key].split()[0]) * 1024 for key in ("VmRSS", "VmHWM")}
 
+def rested():
+    # The engine gives back what only steps use after a second without work.
+    samples = []
+    while len(samples) < 30:
+        time.sleep(0.1)
+        samples.append(resident())
+    return min(samples, key=lambda sample: sample["VmRSS"])
+
 model, context = sys.argv[1], int(sys.argv[2])
 import tokenizers, jinja2
 before = resident()["VmRSS"]
 engine = Engine(model, device="cpu", max_model_len=context)
-# A turn of the engine's thread: by then it has let go of the file, and of the rows of its steps.
-engine.logits([500])
-opened = resident()
+opened = rested()
 engine.generate([500] * (context - 16), SamplingParams(temperature=0.0, max_tokens=16))
-engine.logits([500])
-used = resident()
+used = rested()
 print(json.dumps({
     "peak": used["VmHWM"] - before,
     "load peak": opened["VmHWM"] - before,
@@ -71,8 +76,7 @@ def test_peak_is_below_1_6_times_the_file(growth: dict[str, Any], smollm2: Path)
 def test_an_open_model_is_little_more_than_its_weights(
     growth: dict[str, Any], smollm2: Path
 ) -> None:
-    first_block = 2 << 20  # of the KV cache, which comes in huge pages
-    assert growth["opened"] <= 1.3 * smollm2.stat().st_size + first_block, growth
+    assert growth["opened"] <= 1.3 * smollm2.stat().st_size, growth
 
 
 def test_a_long_prompt_adds_little_more_than_its_cache(

@@ -27,6 +27,10 @@ public struct ModelSummary: Sendable {
 
 /// The body of the one thread that owns MLX: takes commands, and gives each model a step in turn.
 final class EngineLoop {
+  /// Without work for so long, memory that only steps use is given back. Taking it again costs more
+  /// than a short request.
+  private static let microsecondsToRest: Int64 = 1_000_000
+
   private let mailbox: Mailbox
   private let requests: RequestTable
   private let counters: Monitor<Counters>
@@ -40,9 +44,15 @@ final class EngineLoop {
   }
 
   func run() {
-    while let commands = mailbox.take(isIdle: runners.allSatisfy(\.isIdle)) {
+    var (isIdle, rests) = (true, true)
+    while let commands = mailbox.take(
+      isIdle: isIdle, microseconds: rests ? nil : Self.microsecondsToRest)
+    {
+      rests = isIdle && commands.isEmpty
+      if rests { for runner in runners { runner.rest() } }
       for command in commands { handle(command) }
       for runner in runners where !runner.isIdle { runner.advance() }
+      isIdle = runners.allSatisfy(\.isIdle)
       publish()
     }
     for runner in runners { runner.close(EngineError(.closed, "the runtime was closed")) }

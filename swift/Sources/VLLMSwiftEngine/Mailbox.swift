@@ -67,8 +67,9 @@ final class Mailbox: Sendable {
   }
 
   /// All commands, oldest first; waits for one if `isIdle`. Nil once closed and empty.
-  func take(isIdle: Bool) -> [Command]? {
-    let taken = state.wait { state -> [Command]?? in
+  /// - Parameter microseconds: the longest wait; nil is without end.
+  func take(isIdle: Bool, microseconds: Int64?) -> [Command]? {
+    let taken = state.wait(microseconds: microseconds) { state -> [Command]?? in
       if !state.commands.isEmpty || !isIdle {
         if state.closed, state.commands.isEmpty { return .some(nil) }
         defer { state.commands = [] }
@@ -76,6 +77,6 @@ final class Mailbox: Sendable {
       }
       return state.closed ? .some(nil) : nil
     }
-    return taken ?? nil
+    return taken ?? []
   }
 }

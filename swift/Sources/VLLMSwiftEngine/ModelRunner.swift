@@ -77,8 +77,9 @@ final class ModelRunner {
     } catch {
       fail(error)
     }
-    if isIdle { model.executor.rest() }
   }
+
+  func rest() { model.executor.rest() }
 
   /// Ends all requests.
   func close(_ error: EngineError) {
@@ -152,10 +153,7 @@ final class ModelRunner {
       throw EngineError(
         .requestTooLarge, "\(count) tokens of KV cache are not free beside the running requests")
     }
-    defer {
-      scheduler.release(blocks)
-      if isIdle { model.executor.rest() }
-    }
+    defer { scheduler.release(blocks) }
     for start in stride(from: 0, to: count, by: Self.logitsRows) {
       let rows = start..<min(count, start + Self.logitsRows)
       var layout = BatchLayout()

@@ -30,7 +30,7 @@ public protocol Executor: AnyObject {
   func contents(ofBlock block: Int32) throws -> [UInt8]
   func setContents(ofBlock block: Int32, to bytes: ArraySlice<UInt8>) throws
 
-  /// Gives back the memory that only steps use. Called when there is nothing left to run.
+  /// Gives back the memory that only steps use. Called while there is nothing to run.
   func rest()
 
   /// The logits of the layout's logit rows, float32 [logit rows, vocabulary], lazy.
