@@ -16,8 +16,10 @@ class Engine(EngineUnderTest):
     package = "vllm_swift_engine"
 
     def load(self, model: Path, context: int, rows: int) -> None:
-        # The KV cache is shared, and has room for max_model_len tokens.
-        self._engine = NativeEngine(model, device="cpu", max_model_len=context * rows)
+        # As much KV cache as the others have.
+        self._engine = NativeEngine(
+            model, device="cpu", max_model_len=context * rows, kv_cache_tokens=context * rows
+        )
 
     def first_token(self, text: str) -> None:
         with self._engine.stream(text, _greedy(2)) as stream:

@@ -55,6 +55,8 @@ class Engine:
         max_num_seqs: sequences that run at once; others wait. None is 256.
         max_num_batched_tokens: tokens of one step; longer prompts are computed in chunks. None is
             256.
+        kv_cache_tokens: what the KV cache holds of all requests and prefixes together (SGLang's
+            max_total_tokens). None is what memory_budget leaves, or four times max_model_len.
         share: whether equal engines of this process may share the native model.
 
     The environment variable VLLM_SWIFT_KERNELS (auto, reference, avx2, avx512_vnni, neon) forces
@@ -81,10 +83,16 @@ class Engine:
         memory_budget: int | float | str | None = None,
         max_num_seqs: int | None = None,
         max_num_batched_tokens: int | None = None,
+        kv_cache_tokens: int | None = None,
         share: bool = True,
     ) -> None:
         params = model_params(
-            device, max_model_len, memory_budget, max_num_seqs, max_num_batched_tokens
+            device,
+            max_model_len,
+            memory_budget,
+            max_num_seqs,
+            max_num_batched_tokens,
+            kv_cache_tokens,
         )
         path = resolve_model(
             model,

@@ -353,7 +353,7 @@ def reserved_fields() -> None:
     with loaded_model() as (runtime, model):
         file, loaded = new_file(), ffi.new("vsw_model **")
         requests = ffi.new("vsw_request[1]")
-        for index in range(3):
+        for index in range(2):
             params = sized("vsw_model_params")
             params.reserved[index] = 1
             refuse(unsupported, lib.vsw_model_load, runtime, file, params, loaded)

@@ -33,6 +33,14 @@ def test_a_size_is_its_bytes(model: Path) -> None:
     assert blocks(model, f"{-(-three // 1000)}kB") == blocks(model, -(-three // 1000) * 1000)
 
 
+def test_the_cache_may_be_given_in_tokens(model: Path) -> None:
+    with Engine(model, device="cpu", kv_cache_tokens=100, share=False) as engine:
+        assert engine.info.kv_blocks == 4
+        assert engine.generate([5] * 40).outputs[0].token_ids
+    with pytest.raises(MemoryBudgetError, match="KV cache of 320 tokens"):
+        Engine(model, device="cpu", kv_cache_tokens=320, memory_budget=budget(model, 3))
+
+
 def test_a_share_is_of_what_the_machine_has(model: Path) -> None:
     # Control groups may allow less than the machine has, and never more.
     share = budget(model, 3) / psutil.virtual_memory().total

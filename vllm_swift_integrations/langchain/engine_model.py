@@ -60,6 +60,7 @@ _ENGINE = (
     "memory_budget",
     "max_num_seqs",
     "max_num_batched_tokens",
+    "kv_cache_tokens",
     "share",
 )
 
@@ -92,6 +93,8 @@ class EngineModel(BaseLanguageModel[Any]):
     """For weights, KV cache and workspace together: bytes, "8GiB", or a share like 0.5."""
     max_num_seqs: int | None = None
     """Sequences that run at once; others wait."""
+    kv_cache_tokens: int | None = None
+    """What the KV cache holds of all requests together."""
     max_num_batched_tokens: int | None = None
     """Tokens that one step computes at most; longer prompts are computed in chunks."""
     share: bool = True

@@ -32,6 +32,7 @@ class ModelParams(NamedTuple):
     memory_budget: int
     max_num_seqs: int
     max_num_batched_tokens: int
+    kv_cache_tokens: int
 
 
 class Prompt(NamedTuple):
@@ -57,6 +58,7 @@ def model_params(
     memory_budget: int | float | str | None,
     max_num_seqs: int | None,
     max_num_batched_tokens: int | None,
+    kv_cache_tokens: int | None,
 ) -> ModelParams:
     """Checked parameters; kernels come from VLLM_SWIFT_KERNELS."""
     kernels = os.environ.get(KERNELS_VARIABLE, "auto")
@@ -73,6 +75,7 @@ def model_params(
         _limit("memory_budget", _bytes(memory_budget), 2**64 - 1, "bytes"),
         _limit("max_num_seqs", max_num_seqs, 2**32 - 1, "sequences"),
         _limit("max_num_batched_tokens", max_num_batched_tokens, 2**32 - 1, "tokens"),
+        _limit("kv_cache_tokens", kv_cache_tokens, 2**31 - 1, "tokens"),
     )
 
 

@@ -124,7 +124,10 @@ extension ModelOptions {
     guard let kernels = Kernels(rawValue: params.kernels) else {
       throw EngineError(.invalidArgument, "kernels is \(params.kernels), no VSW_KERNELS_*")
     }
-    try refuse(unless: params.reserved == (0, 0, 0), "a reserved field of vsw_model_params")
+    try refuse(
+      unless: params.reserved == (0, 0) && params.reserved_word == 0,
+      "a reserved field of vsw_model_params")
+    cacheTokens = params.kv_cache_tokens == 0 ? nil : Int(params.kv_cache_tokens)
     (self.device, self.kernels) = (device, kernels)
     maxModelLength = params.max_model_len == 0 ? nil : Int(params.max_model_len)
     maxSequences = params.max_num_seqs == 0 ? nil : Int(params.max_num_seqs)

@@ -11,6 +11,8 @@ public enum Machine {
 struct MemoryBudget {
   /// Nil: no bound of the caller's.
   let bytes: Int?
+  /// Nil: as many as there is room for.
+  let cacheTokens: Int?
 
   /// Before any weight is read.
   func checkWeights(of checkpoint: any Checkpoint) throws {
@@ -28,6 +30,17 @@ struct MemoryBudget {
   func cacheBlocks(for executor: any Executor, maxModelLength: Int) throws -> Int {
     let used = executor.weightBytes + executor.workspaceBytes
     let sequence = BlockPool.blocks(for: maxModelLength)
+    if let cacheTokens {
+      let blocks = BlockPool.blocks(for: cacheTokens)
+      let needed = used + blocks * executor.bytesPerBlock
+      if let bytes, needed > bytes {
+        throw tooSmall(
+          needed: needed,
+          what: "the weights, the workspace and a KV cache of \(cacheTokens) tokens take",
+          in: bytes)
+      }
+      return blocks
+    }
     guard let bytes else {
       let left = max(0, Machine.memoryBytes - used) / 2
       return max(1, min(4 * sequence, left / executor.bytesPerBlock))

@@ -26,6 +26,8 @@ public struct ModelOptions: Sendable {
   /// Sequences that run at once, and rows of one step. Nil: a default.
   public var maxSequences: Int?
   public var maxRows: Int?
+  /// Of the whole KV cache. Nil: what the budget leaves, or four sequences of full length.
+  public var cacheTokens: Int?
   /// Nil: what the model was trained for.
   public var maxModelLength: Int?
   /// Bytes for weights, KV cache and workspace. Nil: no bound of ours.
@@ -60,7 +62,7 @@ public struct Model {
   ) throws {
     let config = try Architecture.config(of: checkpoint)
     try checkpoint.validate()
-    let budget = MemoryBudget(bytes: options.memoryBudget)
+    let budget = MemoryBudget(bytes: options.memoryBudget, cacheTokens: options.cacheTokens)
     try budget.checkWeights(of: checkpoint)
     let length = try Self.length(options, config, checkpoint)
     (maxRows, maxSequences) = try Self.stepLimits(options)

@@ -42,6 +42,7 @@ def test_engine_options_reach_the_engine(model: Model, engines: list[FakeEngine]
         memory_budget=2**30,
         max_num_seqs=8,
         max_num_batched_tokens=128,
+        kv_cache_tokens=4096,
         share=False,
     ).invoke("Hi")
     assert engines[0].model == str(Path("a") / "folder")
@@ -55,6 +56,7 @@ def test_engine_options_reach_the_engine(model: Model, engines: list[FakeEngine]
         "memory_budget": 2**30,
         "max_num_seqs": 8,
         "max_num_batched_tokens": 128,
+        "kv_cache_tokens": 4096,
         "share": False,
     }
 

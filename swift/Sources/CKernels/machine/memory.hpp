@@ -10,7 +10,8 @@ namespace ck {
 /// again; what they held is lost.
 void discard_pages(void* data, size_t bytes);
 
-/// Bytes that the process may have: the machine's, or what its control groups allow, if that is less.
+/// Bytes that the process may have: the machine's, or what its control groups allow, if that is
+/// less.
 size_t machine_memory();
 
 }  // namespace ck

@@ -157,7 +157,10 @@ typedef struct vsw_model_params {
   uint64_t memory_budget; /* bytes for weights, KV cache and workspace; 0: no bound of ours */
   uint32_t max_num_seqs;  /* sequences that run at once; 0: a default */
   uint32_t max_num_batched_tokens; /* rows of one step; 0: a default */
-  uint64_t reserved[3];            /* 0 */
+  uint32_t kv_cache_tokens; /* of the whole KV cache, in whole blocks; 0: what memory_budget leaves,
+                               or four sequences of max_model_len */
+  uint32_t reserved_word;   /* 0 */
+  uint64_t reserved[2];     /* 0 */
 } vsw_model_params;
 
 typedef struct vsw_model_info {
@@ -255,7 +258,7 @@ typedef struct vsw_submit_params {
   const vsw_sampling_params* sampling; /* NULL: defaults */
   uint64_t timeout_us;  /* from here to its end, else it fails with VSW_ERROR_TIMED_OUT; 0: none */
   uint64_t adapter_id;  /* reserved: 0, none */
-  vsw_prefix* prefix;                   /* its tokens come before `tokens`; NULL: none */
+  vsw_prefix* prefix;   /* its tokens come before `tokens`; NULL: none */
   vsw_grammar* grammar; /* reserved: NULL */
   const vsw_embedding_rows* embeddings; /* reserved: NULL */
   size_t embedding_count;               /* reserved: 0 */
@@ -365,8 +368,7 @@ typedef struct vsw_prefix_info {
 VSW_API vsw_status vsw_prefix_pin(vsw_model* model, const int32_t* tokens, size_t token_count,
                                   vsw_prefix** prefix, vsw_error* error);
 
-VSW_API vsw_status vsw_prefix_get_info(vsw_prefix* prefix, vsw_prefix_info* info,
-                                       vsw_error* error);
+VSW_API vsw_status vsw_prefix_get_info(vsw_prefix* prefix, vsw_prefix_info* info, vsw_error* error);
 
 /* Copies the contents out. They mean something to the same weights with the same kernels alone, and
  * hold nothing that says so: whoever stores them has to store that, and a checksum, with them. */
