@@ -26,8 +26,10 @@ class Deal {
     }
   }
 
-  /// Where a thread's own share starts and ends, until pieces are taken.
+  /// Where a thread's own share starts and ends, until pieces are taken. A thread may have none: the
+  /// pool may have grown since `reset`.
   std::pair<int, int> share(int thread) const {
+    if (thread >= threads_) return {0, 0};
     const Share& share = shares_[thread];
     return {share.next.load(std::memory_order_relaxed), share.end};
   }
