@@ -26,8 +26,8 @@ class Deal {
     }
   }
 
-  /// Where a thread's own share starts and ends, until pieces are taken. A thread may have none: the
-  /// pool may have grown since `reset`.
+  /// Where a thread's own share starts and ends, until pieces are taken. A thread may have none:
+  /// the pool may have grown since `reset`.
   std::pair<int, int> share(int thread) const {
     if (thread >= threads_) return {0, 0};
     const Share& share = shares_[thread];
