@@ -10,6 +10,7 @@ from __future__ import annotations
 from .config import SamplingParams
 from .engine import Engine
 from .errors import VLLMSwiftError
+from .grammar import StructuredOutputsParams
 from .outputs import (
     CompletionOutput,
     EngineStats,
@@ -34,6 +35,7 @@ __all__ = [
     "RequestOutput",
     "SamplingParams",
     "StreamChunk",
+    "StructuredOutputsParams",
     "Timings",
     "TokenStream",
     "Usage",

@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from .errors import InvalidArgumentError, UnsupportedError
+from .grammar.params import StructuredOutputsParams
 
 _UINT32_MAX = 2**32 - 1
 _UINT64_MAX = 2**64 - 1
@@ -26,7 +27,6 @@ _RESERVED: dict[str, Any] = {
     "skip_special_tokens": True,
     "spaces_between_special_tokens": True,
     "truncate_prompt_tokens": None,
-    "structured_outputs": None,
     "extra_args": None,
 }
 
@@ -63,6 +63,7 @@ class SamplingParams:
         logprobs: logprobs of each token and of so many most likely ones, 0 .. 20; None is none.
             They are of the model's logits, before any of these parameters.
         prompt_logprobs: the same of the prompt's tokens.
+        structured_outputs: the grammar that holds the output, also as a dict of its fields.
 
     Every other field of vLLM's class is there, and accepted at its default alone.
 
@@ -90,12 +91,12 @@ class SamplingParams:
     logit_bias: Mapping[int, float] | None = None
     allowed_token_ids: Sequence[int] | None = None
     bad_words: Sequence[str] | None = None
+    structured_outputs: StructuredOutputsParams | Mapping[str, Any] | None = None
     include_stop_str_in_output: bool = False
     detokenize: bool = True
     skip_special_tokens: bool = True
     spaces_between_special_tokens: bool = True
     truncate_prompt_tokens: int | None = None
-    structured_outputs: Any = None
     extra_args: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -131,6 +132,8 @@ class SamplingParams:
         if self.allowed_token_ids == ():
             raise InvalidArgumentError("allowed_token_ids is empty; None allows every token.")
         self._biases()
+        if self.structured_outputs is not None:
+            self._set("structured_outputs", StructuredOutputsParams.of(self.structured_outputs))
 
     @property
     def stop_strings(self) -> tuple[str, ...]:

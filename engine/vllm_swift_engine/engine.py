@@ -20,6 +20,7 @@ from .errors import (
     InvalidTokenError,
     PromptTooLongError,
     RequestTooLargeError,
+    UnsupportedError,
 )
 from .generation import Generation, arun, ends_by_itself, run
 from .models.bad_words import bad_word_tokens
@@ -391,6 +392,8 @@ class Engine:
         params = SamplingParams() if params is None else params
         if not isinstance(params, SamplingParams):
             raise InvalidArgumentError(f"sampling_params must be SamplingParams, not {params!r}.")
+        if params.structured_outputs is not None:
+            raise UnsupportedError("structured_outputs is not supported by the engine yet.")
         if not isinstance(prompt, str) and not _is_list(prompt):
             raise InvalidArgumentError(f"A prompt is a str or token ids, not {prompt!r}.")
         if len(prompt) == 0:

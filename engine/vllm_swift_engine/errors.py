@@ -36,6 +36,28 @@ class UnsupportedError(CallerError):
     code = 12
 
 
+class InvalidGrammarError(InvalidArgumentError):
+    """A schema, regex or grammar cannot be read, or no output satisfies it."""
+
+
+class UnsupportedSchemaError(UnsupportedError):
+    """A keyword of a JSON schema that no grammar here can enforce.
+
+    Attributes:
+        keyword: its name.
+        path: a JSON pointer to it.
+    """
+
+    def __init__(self, keyword: str, path: str, reason: str) -> None:
+        super().__init__(f"The schema's {keyword!r} at {path or '/'} is not supported: {reason}")
+        self.keyword = keyword
+        self.path = path
+
+
+class UnenforcedSchemaWarning(UserWarning):
+    """What a schema asks for and its grammar, outside of strict mode, leaves out."""
+
+
 class EmptyPromptError(CallerError, ValueError):
     """The prompt has no tokens."""
 

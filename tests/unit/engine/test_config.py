@@ -104,7 +104,6 @@ def test_a_bad_value_is_named(field: str, value: Any) -> None:
         ("skip_special_tokens", False),
         ("spaces_between_special_tokens", False),
         ("truncate_prompt_tokens", 5),
-        ("structured_outputs", {"json": "{}"}),
         ("extra_args", {"a": 1}),
     ],
 )
