@@ -24,7 +24,6 @@ _MAX_BIAS = 100.0
 _RESERVED: dict[str, Any] = {
     "include_stop_str_in_output": False,
     "detokenize": True,
-    "skip_special_tokens": True,
     "spaces_between_special_tokens": True,
     "truncate_prompt_tokens": None,
     "extra_args": None,
@@ -63,6 +62,7 @@ class SamplingParams:
         logprobs: logprobs of each token and of so many most likely ones, 0 .. 20; None is none.
             They are of the model's logits, before any of these parameters.
         prompt_logprobs: the same of the prompt's tokens.
+        skip_special_tokens: special tokens are no part of the text, nor found by ``stop``.
         structured_outputs: the grammar that holds the output, also as a dict of its fields.
 
     Every other field of vLLM's class is there, and accepted at its default alone.
@@ -91,10 +91,10 @@ class SamplingParams:
     logit_bias: Mapping[int, float] | None = None
     allowed_token_ids: Sequence[int] | None = None
     bad_words: Sequence[str] | None = None
+    skip_special_tokens: bool = True
     structured_outputs: StructuredOutputsParams | Mapping[str, Any] | None = None
     include_stop_str_in_output: bool = False
     detokenize: bool = True
-    skip_special_tokens: bool = True
     spaces_between_special_tokens: bool = True
     truncate_prompt_tokens: int | None = None
     extra_args: dict[str, Any] | None = None
@@ -123,8 +123,9 @@ class SamplingParams:
         self._integer("min_tokens", 0, high, f"an integer >= 0, at most max_tokens={high}")
         for name in ("logprobs", "prompt_logprobs"):
             self._logprobs(name)
-        if not isinstance(self.ignore_eos, bool):
-            raise InvalidArgumentError(f"ignore_eos must be a bool, not {self.ignore_eos!r}.")
+        for name in ("ignore_eos", "skip_special_tokens"):
+            if not isinstance(getattr(self, name), bool):
+                raise InvalidArgumentError(f"{name} must be a bool, not {getattr(self, name)!r}.")
         self._strings("stop")
         self._strings("bad_words")
         self._tokens("stop_token_ids")

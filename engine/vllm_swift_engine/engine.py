@@ -13,6 +13,10 @@ from typing import Any, Literal, overload
 
 from ._ffi.channel import TaskChannel, ThreadChannel
 from ._ffi.convert import Prompt, int32_array, model_params, priority_of, timeout_us
+from .chat.builder import ChatBuilder
+from .chat.formats import by_name
+from .chat.request import ChatRequest
+from .chat.tools import ToolChoice
 from .config import SamplingParams
 from .errors import (
     EmptyPromptError,
@@ -23,6 +27,7 @@ from .errors import (
     UnsupportedError,
 )
 from .generation import Generation, arun, ends_by_itself, run
+from .grammar import StructuredOutputsParams
 from .models.bad_words import bad_word_tokens
 from .models.resolve import resolve_model
 from .models.shared import lease_model
@@ -33,6 +38,7 @@ from .streams import AsyncTokenStream, TokenStream
 
 PromptLike = str | Sequence[int]
 Params = SamplingParams | None
+ToolChoiceLike = str | Mapping[str, Any] | None
 ParamsOrList = SamplingParams | Sequence[SamplingParams] | None
 
 
@@ -56,6 +62,8 @@ class Engine:
         max_num_seqs: sequences that run at once; others wait. None is 256.
         max_num_batched_tokens: tokens of one step; longer prompts are computed in chunks. None is
             256.
+        chat_format: how the model writes tool calls and reasoning, see docs/chat-formats.md; None
+            takes it from the model's chat template.
         kv_cache_tokens: what the KV cache holds of all requests and prefixes together (SGLang's
             max_total_tokens). None is what memory_budget leaves, or four times max_model_len.
         share: whether equal engines of this process may share the native model.
@@ -85,8 +93,11 @@ class Engine:
         max_num_seqs: int | None = None,
         max_num_batched_tokens: int | None = None,
         kv_cache_tokens: int | None = None,
+        chat_format: str | None = None,
         share: bool = True,
     ) -> None:
+        if chat_format is not None:
+            by_name(chat_format)
         params = model_params(
             device,
             max_model_len,
@@ -107,6 +118,7 @@ class Engine:
         self._finalizer = weakref.finalize(self, self._session.close)
         self._tokenizer = self._session.model.tokenizer
         self._info = dataclasses.replace(self._session.model.info, model=name)
+        self._chat = ChatBuilder(self._session.model.template, self._tokenizer, chat_format)
 
     # ------------------------------------------------------------------ generation
 
@@ -265,6 +277,61 @@ class Engine:
         )
         # The template writes the special tokens itself.
         return self.tokenize(text, add_special_tokens=False)
+
+    def chat_request(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        tool_choice: ToolChoiceLike = "auto",
+        parallel_tool_calls: bool = True,
+        strict: bool | None = None,
+        structured_outputs: StructuredOutputsParams | Mapping[str, Any] | None = None,
+        add_generation_prompt: bool = True,
+        **template_kwargs: Any,
+    ) -> ChatRequest:
+        """What a conversation asks of :meth:`generate` and :meth:`stream`, and how to read answers.
+
+        Args:
+            messages: in OpenAI's form; assistants' may have ``tool_calls`` and
+                ``reasoning_content``, tools' a ``tool_call_id``. What the model's template refuses
+                or leaves out (a system message, several turns of one role, tool calls) is put where
+                it takes it.
+            tools: in OpenAI's form.
+            tool_choice: "auto", "none" (tools are not shown), "required", or
+                ``{"type": "function", "function": {"name": ...}}``.
+            parallel_tool_calls: whether an answer may have several calls.
+            strict: whether a keyword of a tool's schema that cannot be enforced is refused; None
+                leaves it to each tool's own ``strict``.
+            structured_outputs: what an answer must be, where it is no tool call. Reasoning may come
+                before it.
+            add_generation_prompt: end with the start of the assistant's turn.
+            template_kwargs: what else the template reads, ``enable_thinking`` for one.
+
+        Raises:
+            UnsupportedError: the model has no chat template.
+            UnsupportedSchemaError: a strict schema has a keyword that cannot be enforced.
+            InvalidArgumentError: messages, tools or tool_choice are not in OpenAI's form, or the
+                template refuses the messages; its own words.
+        """
+        return self._chat.request(
+            messages,
+            ToolChoice.of(tools, tool_choice),
+            parallel_tool_calls=parallel_tool_calls,
+            strict=strict,
+            structured_outputs=structured_outputs,
+            add_generation_prompt=add_generation_prompt,
+            **template_kwargs,
+        )
+
+    @property
+    def chat_format(self) -> str:
+        """The name of the model's chat format.
+
+        Raises:
+            UnsupportedError: the model has no chat template.
+        """
+        return self._chat.format.name
 
     def prefix(self, prompt: PromptLike | Sequence[Mapping[str, Any]]) -> Prefix:
         """Computes the beginning of prompts and keeps it: a text, token ids, or chat messages.

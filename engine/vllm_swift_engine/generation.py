@@ -45,9 +45,11 @@ class _Request:
         self.prompt_logprobs: list[TokenLogprobs | None] | None = (
             None if prompt.sampling.prompt_logprobs is None else [None]
         )
-        self._token_bytes = session.model.tokenizer.token_bytes
+        tokenizer = session.model.tokenizer
+        self._token_bytes = tokenizer.token_bytes
+        text_bytes = tokenizer.bytes_for(prompt.sampling.skip_special_tokens)
         self.completions = [
-            Completion(index, self._token_bytes, prompt.sampling.stop_strings)
+            Completion(index, text_bytes, prompt.sampling.stop_strings)
             for index in range(prompt.sampling.n)
         ]
         self.unfinished = len(self.completions)

@@ -32,15 +32,20 @@ def _byte_of_character() -> dict[str, int]:
 
 
 class TokenBytes(dict[int, bytes]):
-    """The bytes that each token adds to a text; special tokens add none. Filled as it is used.
+    """The bytes that each token adds to a text. Filled as it is used.
+
+    Args:
+        tokenizer: the model's.
+        skip_special_tokens: special tokens add nothing; else what they are spelled with.
 
     Raises:
         UnsupportedError: the tokenizer's decoder is neither byte-level nor sentencepiece.
     """
 
-    def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
+    def __init__(self, tokenizer: tokenizers.Tokenizer, skip_special_tokens: bool = True) -> None:
         super().__init__()
         self._tokenizer = tokenizer
+        self._skip = skip_special_tokens
         self._special = {
             index for index, token in tokenizer.get_added_tokens_decoder().items() if token.special
         }
@@ -66,10 +71,12 @@ class TokenBytes(dict[int, bytes]):
         return self[token].decode("utf-8", "replace")
 
     def _bytes(self, token: int) -> bytes:
+        text = self._tokenizer.id_to_token(token)
         # An embedding may have more rows than the vocabulary has tokens.
-        text = None if token in self._special else self._tokenizer.id_to_token(token)
-        if text is None:
+        if text is None or (self._skip and token in self._special):
             return b""
+        if token in self._special:
+            return text.encode()
         if self._alphabet is not None:
             values = [self._alphabet.get(character) for character in text]
             # Added tokens are spelled as they are.

@@ -5,6 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
+def possible_start(text: str, strings: Sequence[str]) -> int:
+    """Length of the longest end of ``text`` that one of these strings begins with, and goes on."""
+    longest = 0
+    for string in strings:
+        # Most texts end in no string's first character: one search in C for each string.
+        start = text.find(string[0], max(0, len(text) - len(string) + 1))
+        while start >= 0 and len(text) - start > longest:
+            if string.startswith(text[start:]):
+                longest = len(text) - start
+                break
+            start = text.find(string[0], start + 1)
+    return longest
+
+
 class StopScanner:
     """Lets text through up to the first stop string, and never a part of one.
 
@@ -34,7 +48,7 @@ class StopScanner:
         if self.matched is not None:
             self._held = ""
             return text[: end - len(self.matched)]
-        keep = self._possible_start(text)
+        keep = possible_start(text, self._stops)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
 
@@ -42,13 +56,3 @@ class StopScanner:
         """What was held back, once no more text can come."""
         held, self._held = self._held, ""
         return held
-
-    def _possible_start(self, text: str) -> int:
-        """Length of the longest end of ``text`` that a stop string begins with."""
-        longest = 0
-        for stop in self._stops:
-            for length in range(min(len(stop) - 1, len(text)), longest, -1):
-                if text.endswith(stop[:length]):
-                    longest = length
-                    break
-        return longest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ class Tokenizer:
     Attributes:
         config: the content of ``tokenizer_config.json``.
         stop_token_ids: the tokens that end an output of this model.
+        special_tokens: the ids of the tokens that are no text, by their spelling.
+        added_tokens: all tokens that are found in a text as they are spelled; special ones too.
     """
 
     def __init__(
@@ -44,6 +47,17 @@ class Tokenizer:
         self.config = config
         self.stop_token_ids = tuple(stop_token_ids)
         self.token_bytes = TokenBytes(backend)
+        added = backend.get_added_tokens_decoder()
+        self.special_tokens = {one.content: id for id, one in added.items() if one.special}
+        self.added_tokens = frozenset(one.content for one in added.values())
+
+    @cached_property
+    def _all_token_bytes(self) -> TokenBytes:
+        return TokenBytes(self._backend, skip_special_tokens=False)
+
+    def bytes_for(self, skip_special_tokens: bool) -> TokenBytes:
+        """What each token adds to a text, with special tokens or without."""
+        return self.token_bytes if skip_special_tokens else self._all_token_bytes
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Token ids of a text; special tokens that are spelled out in it are recognized.
