@@ -102,11 +102,9 @@ class _Call:
         if key in ARGUMENT_KEYS:
             error = yield from self._member_arguments(first)
             return error
-        if self._names is not None and self._name is None and key != "type":
-            return "The object is no tool call."
-        ignored: list[str] = []
-        complete = yield from read_value(reader, ignored.append)
-        return None if complete else "The tool call is incomplete."
+        if key == "type" and (yield from read_string(reader)) == "function":
+            return None
+        return f"A tool call has no {key!r}."
 
     def _member_arguments(self, first: str) -> Steps[str | None]:
         if self._streamed or self._arguments is not None:

@@ -75,6 +75,13 @@ def test_special_tokens_and_unknown_ids_are_silent() -> None:
     assert "".join(pieces(BYTE_LEVEL, ids)) == "<wörk ing>"
 
 
+@given(ids=byte_ids)
+def test_special_tokens_are_what_the_library_decodes(ids: list[int]) -> None:
+    detokenizer = Detokenizer(TokenBytes(BYTE_LEVEL, skip_special_tokens=False))
+    text = "".join(detokenizer.push(token) for token in ids) + detokenizer.flush()
+    assert text == BYTE_LEVEL.decode(ids, skip_special_tokens=False)
+
+
 def test_a_long_run_of_bytes_that_are_no_text() -> None:
     continuation = BYTE_LEVEL.token_to_id(ALPHABET[0x80])
     assert "".join(pieces(BYTE_LEVEL, [continuation] * 20_000)) == "\ufffd" * 20_000

@@ -46,6 +46,19 @@ def test_stream_joins_to_the_same_text_and_ends_with_usage(engine: Engine) -> No
     assert chunks[-1].usage.completion_tokens == len(tokens)
 
 
+def test_special_tokens_are_text_where_asked_for(engine: Engine) -> None:
+    prompt = [*engine.tokenize("hello"), engine.tokenize("<|end|>")[0], *engine.tokenize(" world")]
+    for params, text in (
+        (SamplingParams(), "hello world"),
+        (SamplingParams(skip_special_tokens=False), "hello<|end|> world"),
+        (SamplingParams(skip_special_tokens=False, stop="<|end|>"), "hello"),
+        (SamplingParams(skip_special_tokens=False, stop="d|>"), "hello<|en"),
+        (SamplingParams(stop="<|end|>"), "hello world"),
+    ):
+        assert engine.generate(prompt, params).text == text
+        assert "".join(chunk.text for chunk in engine.stream(prompt, params)) == text
+
+
 def test_a_list_of_prompts_keeps_its_order(engine: Engine) -> None:
     results = engine.generate(["a long first prompt", "b", [104, 101]])
     assert [result.text for result in results][:2] == ["a long first prompt", "b"]

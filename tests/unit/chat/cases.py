@@ -1,0 +1,144 @@
+"""Answers in each format, as models write them."""
+
+from __future__ import annotations
+
+from tests.unit.chat.answers import Case
+
+_PARIS = ("get_weather", {"city": "Paris"})
+_SUM = ("add", {"a": 1, "b": 2})
+
+#: What each format's models write, and what it says.
+CASES: dict[str, list[Case]] = {
+    "hermes": [
+        Case("Hello.", "Hello."),
+        Case("  two spaces \n", "  two spaces \n"),
+        Case(
+            '<think>\nHm.\n\nOK\n</think>\n\nLet me look.\n<tool_call>\n{"name": "get_weather", '
+            '"arguments": {"city": "Paris"}}\n</tool_call>',
+            "Let me look.",
+            (_PARIS,),
+            "Hm.\n\nOK",
+        ),
+        Case(
+            '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris"}}\n</tool_call>\n'
+            '<tool_call>{"name":"add","arguments":{"a":1,"b":2}}</tool_call>\n',
+            calls=(_PARIS, _SUM),
+        ),
+        Case("why</think>\n\nso <i>it</i>", "so <i>it</i>", reasoning="why", thinking=True),
+        Case("<think>\n\n</think>\n\nYes", "Yes"),
+        Case("never ends ", reasoning="never ends ", thinking=True),
+        # The order of keys, arguments as a string, no end, several in one block, OpenAI's shape.
+        Case('<tool_call>{"arguments": {"city": "Paris"}, "name": "get_weather"}', calls=(_PARIS,)),
+        Case(
+            '<tool_call>{"name": "get_weather", "arguments": "{\\"city\\": \\"Paris\\"}"}'
+            "</tool_call>",
+            calls=(_PARIS,),
+        ),
+        Case(
+            '<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}}\n'
+            '{"name": "add", "parameters": {"a": 1, "b": 2}}</tool_call>',
+            calls=(_PARIS, _SUM),
+        ),
+        Case(
+            '<tool_call>{"id": "7", "type": "function", "function": {"name": "now"}}</tool_call>',
+            calls=(("now", {}),),
+        ),
+        Case('<tool_call>{"name": "now", "arguments": null}</tool_call>', calls=(("now", {}),)),
+        # A marker inside a string is a string; what follows a whole call is text.
+        Case(
+            '<tool_call>{"name": "get_weather", "arguments": {"city": "</tool_call>"}}</tool_call>',
+            calls=(("get_weather", {"city": "</tool_call>"}),),
+        ),
+        Case(
+            '<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}}}</tool_call> x',
+            "}x",
+            calls=(_PARIS,),
+        ),
+        Case(
+            '<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}</tool_call>',
+            calls=(_PARIS,),
+        ),
+        # JSON has no line ends in strings; models do.
+        Case(
+            '<tool_call>{"name": "get_weather", "arguments": {"city": "a\nb\tc"}}</tool_call>',
+            calls=(("get_weather", {"city": "a\nb\tc"}),),
+        ),
+        Case("a </tool_call>b</think> c", "a b c"),
+        Case("1 < 2 <tool <think", "1 < 2 <tool <think"),
+        Case("<tool_call>{}</tool_call>", "<tool_call>{}</tool_call>", names=frozenset()),
+    ],
+    "json": [
+        Case("Hello.", "Hello."),
+        Case('{"name": "get_weather", "arguments": {"city": "Paris"}}', calls=(_PARIS,)),
+        Case(
+            '\n {"name":"get_weather", "parameters":{"city": "Paris"}};\n{"name": "add", '
+            '"arguments": {"a": 1, "b": 2}}\n',
+            calls=(_PARIS, _SUM),
+        ),
+        Case(
+            '<think>so</think>{"type": "function", "name": "now", "arguments": {}}',
+            calls=(("now", {}),),
+            reasoning="so",
+        ),
+        Case(
+            'why</think>\n\n{"arguments": {"city": "Paris"}, "name": "get_weather"}',
+            calls=(_PARIS,),
+            reasoning="why",
+            thinking=True,
+        ),
+        # JSON that is no call of a tool that there is.
+        Case('{"name": "Anna", "age": 3}', '{"name": "Anna", "age": 3}'),
+        Case('{"city": "Paris"} \n', '{"city": "Paris"} \n'),
+        Case('{"name": "add"', '{"name": "add"'),
+        Case('Call {"name": "now"}', 'Call {"name": "now"}'),
+        Case(
+            '{"name": "now", "arguments": {}}\nThat is {all}.',
+            "That is {all}.",
+            calls=(("now", {}),),
+        ),
+        Case(
+            '{"name": "now", "arguments": {}}',
+            '{"name": "now", "arguments": {}}',
+            names=frozenset(),
+        ),
+    ],
+}
+
+#: What begins like a call and is none.
+INVALID: dict[str, list[str]] = {
+    "hermes": [
+        "<tool_call>get the weather</tool_call>",
+        '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b" 2}}\n</tool_call>',
+        '<tool_call>{"name": "add", "arguments": {"a": [1}}</tool_call>',
+        '<tool_call>{"name": "add", "arguments": [1, 2]}</tool_call>',
+        '<tool_call>{"name": "add", "arguments": "a=1"}</tool_call>',
+        '<tool_call>{"arguments": {"a": 1}}</tool_call>',
+        '<tool_call>{"name": "add", "arguments": {"a": 1, "b": "never',
+        '<tool_call>{"name": 7, "arguments": {}}</tool_call>',
+        '<tool_call>{"name": "add", "arguments": {"a": NaN}}</tool_call>',
+        "<tool_call>",
+    ],
+    "json": [
+        '{"name": "add", "arguments": {"a": 1, "b" 2}}',
+        '{"name": "add", "arguments": {"a": 1, "b": "never',
+    ],
+}
+
+#: Pieces of each format's markup, for answers at random.
+MARKUP: dict[str, list[str]] = {
+    "hermes": [
+        "<tool_call>",
+        "</tool_call>",
+        '{"name": "add", "arguments": {"a": 1}}',
+        '{"name": "add", "arguments": ',
+        '{"a": "b',
+        "}}",
+    ],
+    "json": [
+        '{"name": "add", "arguments": {"a": 1}}',
+        '{"name": "add", ',
+        '"arguments": {',
+        "}}",
+        ";",
+    ],
+}

@@ -1,0 +1,225 @@
+"""Every format's grammar, run by llguidance: it takes what the format's models write, and no more.
+
+Markers are tokens of their own in one vocabulary and ordinary text in the other.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from functools import cache
+from typing import Any
+
+import llguidance
+import numpy as np
+import pytest
+from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
+from tokenizers import Tokenizer
+
+from tests.unit.chat.answers import CALLS, NAMES, TOOLS, Case, read, template_format
+from tests.unit.engine.tokenizers_made_here import byte_level
+from vllm_swift_engine.chat.answer_grammar import answer_grammar
+from vllm_swift_engine.chat.formats import format_names
+from vllm_swift_engine.chat.formats.base import Reasoning
+from vllm_swift_engine.chat.lark import Lark
+from vllm_swift_engine.chat.tools import ToolChoice
+from vllm_swift_engine.grammar import StructuredOutputsParams
+
+THINK = Reasoning("<think>", "</think>")
+BOTH = [(name, special) for name in format_names() for special in (False, True)]
+every_format = pytest.mark.parametrize(("name", "special"), BOTH)
+
+
+@cache
+def vocabulary(name: str, special: bool) -> tuple[Tokenizer, llguidance.LLTokenizer]:
+    tokenizer = byte_level()
+    if special:
+        tokenizer.add_special_tokens([*template_format(name).markers, *THINK])
+    end = tokenizer.token_to_id("<|end|>")
+    return tokenizer, llguidance.LLTokenizer(tokenizer.to_str(), eos_token=end)
+
+
+def special_tokens(tokenizer: Tokenizer) -> dict[str, int]:
+    added = tokenizer.get_added_tokens_decoder()
+    return {token.content: index for index, token in added.items() if token.special}
+
+
+class Held:
+    """Answers under a request's grammar."""
+
+    def __init__(
+        self,
+        name: str,
+        special: bool,
+        tool_choice: Any = "auto",
+        *,
+        several: bool = True,
+        reasoning: Reasoning | None = None,
+        prompt: str = "",
+        answer: StructuredOutputsParams | None = None,
+        tools: list[dict[str, Any]] | None = None,
+    ) -> None:
+        self.tokenizer, self.vocabulary = vocabulary(name, special)
+        params = answer_grammar(
+            template_format(name, reasoning),
+            Lark(special_tokens(self.tokenizer)),
+            prompt,
+            ToolChoice.of(TOOLS if tools is None else tools, tool_choice),
+            several=several,
+            strict=None,
+            answer=answer,
+        )
+        assert params is not None
+        assert params.grammar is not None
+        self.grammar = params.grammar
+
+    def matcher(self) -> llguidance.LLMatcher:
+        matcher = llguidance.LLMatcher(self.vocabulary, self.grammar)
+        assert not matcher.get_error(), f"{matcher.get_error()}\n{self.grammar}"
+        return matcher
+
+    def takes(self, text: str, whole: bool = True) -> bool:
+        matcher = self.matcher()
+        ids = self.tokenizer.encode(text, add_special_tokens=False).ids
+        if matcher.validate_tokens(ids) < len(ids):
+            return False
+        matcher.consume_tokens(ids)
+        return not whole or matcher.is_accepting()
+
+    def walk(self, chance: random.Random, most: int) -> str | None:
+        """An answer of tokens at random that the grammar allows; None if it is too long."""
+        matcher, tokens = self.matcher(), []
+        mask = allocate_token_bitmask(1, self.vocabulary.vocab_size)
+        end = self.tokenizer.token_to_id("<|end|>")
+        while len(tokens) < most:
+            fill_next_token_bitmask(matcher, mask, 0)
+            allowed = np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little"))
+            # Text never ends by itself when every byte is as likely.
+            token = end if end in allowed else int(chance.choice(allowed))
+            if token == end:
+                return self.tokenizer.decode(tokens, skip_special_tokens=False)
+            matcher.consume_token(token)
+            tokens.append(token)
+        return None
+
+
+def written(name: str, *calls: tuple[str, dict[str, Any]]) -> str:
+    return template_format(name).write_calls(
+        [{"function": {"name": one, "arguments": arguments}} for one, arguments in calls]
+    )
+
+
+def named(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
+
+
+@every_format
+def test_the_formats_own_calls_are_taken(name: str, special: bool) -> None:
+    for choice in ("auto", "required"):
+        held = Held(name, special, choice)
+        for call in CALLS:
+            assert held.takes(written(name, call)), call
+        assert held.takes(written(name, *CALLS))
+        assert not held.takes(written(name, CALLS[0])[:-3])
+
+
+@every_format
+def test_text_is_free_only_where_a_call_is_not_required(name: str, special: bool) -> None:
+    for text in ("Hello.", "", " {\n}é😀", '{"a": 1}', "1 < 2 [x] <to"):
+        assert Held(name, special).takes(text)
+    for choice in ("required", named("add")):
+        assert not Held(name, special, choice).takes("Hello.", whole=False)
+        assert not Held(name, special, choice).takes("")
+
+
+@every_format
+def test_a_named_tool_is_the_only_one(name: str, special: bool) -> None:
+    held = Held(name, special, named("add"))
+    assert held.takes(written(name, ("add", {"a": 1, "b": 2})))
+    assert not held.takes(written(name, ("now", {})))
+
+
+@every_format
+def test_one_call_where_there_may_not_be_several(name: str, special: bool) -> None:
+    for choice in ("auto", "required"):
+        held = Held(name, special, choice, several=False)
+        assert held.takes(written(name, CALLS[0]))
+        assert not held.takes(written(name, *CALLS[:2]))
+
+
+@every_format
+def test_arguments_keep_to_their_schema(name: str, special: bool) -> None:
+    wrong: list[tuple[str, dict[str, Any]]] = [
+        ("add", {"a": 1}),
+        ("add", {"a": 1, "b": "x"}),
+        ("get_weather", {"days": 1}),
+        ("get_weather", {"city": "x", "other": 1}),
+        ("now", {"when": 1}),
+    ]
+    for call in wrong:
+        assert not Held(name, special).takes(written(name, call)), call
+    # To formats without markers, a name that is no tool's is text.
+    for call in [*wrong, ("nothing", {})]:
+        assert not Held(name, special, "required").takes(written(name, call)), call
+
+
+@every_format
+@pytest.mark.parametrize("choice", ["required", named("get_weather"), named("store")], ids=str)
+def test_whatever_is_drawn_is_a_valid_call(name: str, special: bool, choice: Any) -> None:
+    import jsonschema
+
+    schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in TOOLS}
+    held, chance, ended = Held(name, special, choice), random.Random(f"{name}{choice}"), 0
+    for _ in range(12):
+        answer = held.walk(chance, 400)
+        if answer is None:
+            continue
+        ended += 1
+        message = read(template_format(name), list(answer), Case(answer))
+        assert not message.text
+        assert not message.invalid_tool_calls
+        assert message.tool_calls
+        for call in message.tool_calls:
+            jsonschema.validate(json.loads(call.arguments), schemas[call.name])
+    assert ended
+
+
+@every_format
+def test_reasoning_comes_first(name: str, special: bool) -> None:
+    call = written(name, ("add", {"a": 1, "b": 2}))
+    begun = Held(name, special, "required", reasoning=THINK, prompt="x<think>\n")
+    assert begun.takes(f"so\n</think>\n\n{call}")
+    assert not begun.takes("so", whole=True)
+    assert not begun.takes(f"so</think>so{call}")
+    free = Held(name, special, "required", reasoning=THINK)
+    assert free.takes(f"<think>\nso\n</think>\n\n{call}")
+    assert free.takes(call)
+    done = Held(name, special, "required", reasoning=THINK, prompt="<think>\n\n</think>\n\n")
+    assert done.takes(call)
+    assert not done.takes("<think>", whole=False)
+
+
+ANSWERS = [
+    (StructuredOutputsParams(json={"type": "integer"}), "12", "x"),
+    (StructuredOutputsParams(regex='a/b|"\n'), "a/b", "b"),
+    (StructuredOutputsParams(choice=["yes", "no/never"]), "no/never", "maybe"),
+    (StructuredOutputsParams(grammar='start: "start" x\nx: /[0-9]+/'), "start12", "start"),
+]
+
+
+@every_format
+@pytest.mark.parametrize(("answer", "good", "bad"), ANSWERS, ids=[good for _, good, _ in ANSWERS])
+def test_what_the_caller_wants_comes_after_reasoning_or_instead_of_calls(
+    name: str, special: bool, answer: StructuredOutputsParams, good: str, bad: str
+) -> None:
+    alone = Held(name, special, reasoning=THINK, prompt="<think>", answer=answer, tools=[])
+    assert alone.takes(f"so</think>\n\n{good}")
+    assert not alone.takes(f"so</think>\n\n{bad}")
+    either = Held(name, special, answer=answer)
+    assert either.takes(good)
+    assert either.takes(written(name, ("now", {})))
+    assert not either.takes(bad)
+
+
+def test_names_are_the_tools() -> None:
+    assert {tool["function"]["name"] for tool in TOOLS} == NAMES
