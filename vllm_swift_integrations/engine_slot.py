@@ -1,10 +1,10 @@
-"""The place where an integration class keeps its engine."""
+"""The place where an integration class keeps its engines."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class EngineSlot:
-    """Holds an engine that is opened at first use.
+    """Holds engines that are opened at first use, one for each set of options.
 
     Copies and pickles of a slot are empty: an engine is bound to its process, and opening it
     again is cheap because engines of one model share their weights.
@@ -20,26 +20,33 @@ class EngineSlot:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._engine: Engine | None = None
+        self._engines: dict[Hashable, Engine] = {}
 
-    def get(self, open_engine: Callable[[], Engine]) -> Engine:
-        """The engine, opened with `open_engine` if it is not open yet. Safe to call in threads."""
+    def get(self, options: Hashable, open_engine: Callable[[], Engine]) -> Engine:
+        """The engine of these options, opened with `open_engine` if there is none.
+
+        Safe to call in threads.
+        """
+        engine = self._engines.get(options)
+        if engine is not None:
+            return engine
         with self._lock:
-            if self._engine is None:
-                self._engine = open_engine()
-            return self._engine
+            if options not in self._engines:
+                self._engines[options] = open_engine()
+            return self._engines[options]
 
-    async def aget(self, open_engine: Callable[[], Engine]) -> Engine:
+    async def aget(self, options: Hashable, open_engine: Callable[[], Engine]) -> Engine:
         """As `get`, but an engine that must still be opened leaves the event loop running."""
-        if self._engine is not None:
-            return self._engine
-        return await asyncio.to_thread(self.get, open_engine)
+        engine = self._engines.get(options)
+        if engine is not None:
+            return engine
+        return await asyncio.to_thread(self.get, options, open_engine)
 
     def close(self) -> None:
-        """Closes the engine if there is one; the next `get` opens another. Idempotent."""
+        """Closes the engines there are; the next `get` opens another. Idempotent."""
         with self._lock:
-            engine, self._engine = self._engine, None
-        if engine is not None:
+            engines, self._engines = self._engines, {}
+        for engine in engines.values():
             engine.close()
 
     def __reduce__(self) -> tuple[type[EngineSlot], tuple[()]]:

@@ -144,7 +144,7 @@ def _output_tokens(message: Any) -> int:
     return int(message.usage_metadata["output_tokens"])
 
 
-@pytest.mark.parametrize("name", ["prompt_logprobs", "best_of", "tools"])
+@pytest.mark.parametrize("name", ["prompt_logprobs", "best_of"])
 def test_a_parameter_that_is_not_supported_names_itself(chat: ChatVLLMSwift, name: str) -> None:
     with pytest.raises(UnsupportedError, match=name):
         chat.invoke(QUESTION, **{name: 1})

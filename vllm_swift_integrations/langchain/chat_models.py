@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForLLMRun,
     CallbackManagerForLLMRun,
     Callbacks,
 )
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import get_config_list
 
-from vllm_swift_integrations.langchain import batching
+from vllm_swift_integrations.langchain import batching, blocks, structured
+from vllm_swift_integrations.langchain.answers import ChatStream, chat_result
 from vllm_swift_integrations.langchain.engine_model import STRICT, EngineModel
 from vllm_swift_integrations.langchain.messages import to_chat
-from vllm_swift_integrations.langchain.outputs import chat_chunk, chat_result
+from vllm_swift_integrations.langchain.profile import model_profile
+from vllm_swift_integrations.langchain.questions import Question
+from vllm_swift_integrations.langchain.tools import (
+    SchemaLike,
+    ToolChoice,
+    ToolLike,
+    openai_choice,
+    schema_outputs,
+    tool_dicts,
+)
+
+if TYPE_CHECKING:
+    from vllm_swift_engine import Engine
+
+blocks.register()
 
 
 class ChatVLLMSwift(EngineModel, BaseChatModel):
@@ -34,7 +49,8 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
     ```
 
     The model loads at first use, or on entering `with chat:`. Messages are rendered with the
-    model's own chat template. Closing a stream, or cancelling the task that awaits an answer,
+    model's own chat template. Tool calls and structured output are held by a grammar, so they are
+    valid whatever the model's size. Closing a stream, or cancelling the task that awaits an answer,
     cancels the request in the engine. One case is out of its hands: when the sync stream of a chain
     in which a parser follows the model is closed, LangChain reads the model to the end, to trace
     what the parser was given. The chain's `astream` does not.
@@ -49,22 +65,129 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
 
     streaming: bool = False
     """Answer `invoke` through a stream too, so that callbacks see each token."""
+    chat_format: str | None = None
+    """How the model writes tool calls and reasoning; None detects it from its template."""
+    chat_template_kwargs: dict[str, Any] | None = None
+    """What else the model's template reads, such as `enable_thinking` of Qwen3's."""
+
+    _ENGINE: ClassVar[tuple[str, ...]] = (*EngineModel._ENGINE, "chat_format")
+    _PROMPT: ClassVar[tuple[str, ...]] = (
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "response_format",
+        "chat_template_kwargs",
+    )
 
     @property
     def _llm_type(self) -> str:
         return "vllm-swift-chat"
 
-    def get_num_tokens_from_messages(
-        self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
-    ) -> int:
-        """Number of tokens of the messages as the model's chat template renders them."""
-        if tools is not None:
-            from vllm_swift_engine.errors import UnsupportedError
+    def bind_tools(
+        self,
+        tools: Sequence[ToolLike],
+        *,
+        tool_choice: ToolChoice | None = None,
+        strict: bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """A model that may call tools. Its calls are always valid by the tools' schemas.
 
-            raise UnsupportedError("'tools' are not supported: count messages alone.")
+        Args:
+            tools: Functions, pydantic classes, TypedDicts, LangChain tools, or schemas.
+            tool_choice: "auto" (default), "none", "any", "required" or True, or a tool by its name
+                or in OpenAI's form.
+            strict: False accepts schemas that no grammar can hold in full, with a warning.
+            parallel_tool_calls: False allows one call in an answer.
+            kwargs: Arguments of each call, among them `response_format`, for answers without calls.
+
+        Raises:
+            InvalidArgumentError: A choice that is none; it names the tools.
+            ValueError, UnsupportedError: Something that is no tool, or none that runs here.
+        """
+        known = tool_dicts(tools, strict)
+        if tool_choice is not None:
+            kwargs["tool_choice"] = openai_choice(tool_choice, known)
+        if parallel_tool_calls is not None:
+            kwargs["parallel_tool_calls"] = parallel_tool_calls
+        return self.bind(tools=known, **kwargs)
+
+    def with_structured_output(
+        self,
+        schema: SchemaLike | None = None,
+        *,
+        method: Literal["json_schema", "function_calling", "json_mode"] = "json_schema",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """A model whose answers are instances of a schema; the engine cannot emit anything else.
+
+        Streamed, dictionaries grow, and an instance of a class comes at the end.
+
+        Args:
+            schema: A pydantic class, whose instances come out; or a TypedDict, a JSON schema or an
+                OpenAI function, for dictionaries. "json_mode" takes None for any object.
+            method: "json_schema", the answer is the object; "function_calling", the arguments of a
+                call; "json_mode", any JSON object, which the messages have to describe.
+            include_raw: Give {"raw", "parsed", "parsing_error"} and raise no parser's error.
+            strict: False accepts schemas that no grammar can hold in full, with a warning, and
+                objects with properties that they do not list.
+            kwargs: Arguments of each call, such as `temperature`.
+
+        Raises:
+            ValueError: No schema, or `strict` with "json_mode".
+            UnsupportedSchemaError: When it is called, a keyword that no grammar can hold.
+        """
+        traced = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
+        if method == "json_mode":
+            if strict is not None:
+                raise ValueError("strict says nothing to method='json_mode': leave it out.")
+            model = self.bind(
+                response_format={"type": "json_object"},
+                ls_structured_output_format=traced | {"kwargs": {"method": method}},
+                **kwargs,
+            )
+            return structured.parsed(model, structured.answer_parser(schema), include_raw)
+        if schema is None:
+            raise ValueError(f"method={method!r} needs a schema.")
+        if method == "json_schema":
+            model = self.bind(
+                structured_outputs=schema_outputs(schema, strict),
+                ls_structured_output_format=traced,
+                **kwargs,
+            )
+            return structured.parsed(model, structured.answer_parser(schema), include_raw)
+        if method != "function_calling":
+            raise ValueError(
+                f"method must be json_schema, function_calling or json_mode, not {method!r}."
+            )
+        (tool,) = tool_dicts([schema])
+        name = tool["function"]["name"]
+        calling = self.bind_tools(
+            [schema],
+            tool_choice=name,
+            parallel_tool_calls=False,
+            strict=strict,
+            ls_structured_output_format=traced,
+            **kwargs,
+        )
+        return structured.parsed(calling, structured.call_parser(schema, name), include_raw)
+
+    def get_num_tokens_from_messages(
+        self, messages: list[BaseMessage], tools: Sequence[ToolLike] | None = None
+    ) -> int:
+        """Number of tokens of messages and tools as the model's chat template renders them."""
         if not messages:
             return 0
-        return len(self._open().apply_chat_template(to_chat(messages), add_generation_prompt=False))
+        request = self._open().chat_request(
+            to_chat(messages),
+            tools=tool_dicts(tools) if tools else None,
+            add_generation_prompt=False,
+            **(self.chat_template_kwargs or {}),
+        )
+        return len(request.prompt_token_ids)
 
     def batch(
         self,
@@ -98,6 +221,16 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
             return super().generate(messages, stop, callbacks, **kwargs)
         return batching.run(self.agenerate(messages, stop, callbacks, **kwargs))
 
+    def _resolve_model_profile(self) -> ModelProfile:
+        return model_profile(self.model, self.max_model_len)
+
+    def _new_engine(self, options: Mapping[str, Any]) -> Engine:
+        engine = super()._new_engine(options)
+        if options["model"] == self.model:
+            known = ModelProfile(max_input_tokens=engine.info.max_model_len)
+            self.profile = cast("ModelProfile", {**known, **(self.profile or {})})
+        return engine
+
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -105,10 +238,11 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        params, chat = self._sampling_params(stop, kwargs), to_chat(messages)
-        engine = self._open()
-        output = engine.generate(engine.apply_chat_template(chat), params)
-        return chat_result(output, self.model, params.logprobs)
+        asked = Question(messages, self._call(stop, kwargs), self.chat_template_kwargs)
+        engine = self._open(asked.call.model)
+        request, params = asked.put_to(engine)
+        output = engine.generate(request.prompt_token_ids, params, **asked.call.limits)
+        return chat_result(output, request, asked.call.model, params.logprobs)
 
     async def _agenerate(
         self,
@@ -117,10 +251,11 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        params, chat = self._sampling_params(stop, kwargs), to_chat(messages)
-        engine = await self._aopen()
-        output = await engine.agenerate(engine.apply_chat_template(chat), params)
-        return chat_result(output, self.model, params.logprobs)
+        asked = Question(messages, self._call(stop, kwargs), self.chat_template_kwargs)
+        engine = await self._aopen(asked.call.model)
+        request, params = asked.put_to(engine)
+        output = await engine.agenerate(request.prompt_token_ids, params, **asked.call.limits)
+        return chat_result(output, request, asked.call.model, params.logprobs)
 
     def _stream(
         self,
@@ -129,14 +264,16 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        params, chat = self._stream_params(stop, kwargs), to_chat(messages)
-        engine = self._open()
-        with engine.stream(engine.apply_chat_template(chat), params) as pieces:
+        asked = Question(messages, self._stream_call(stop, kwargs), self.chat_template_kwargs)
+        engine = self._open(asked.call.model)
+        request, params = asked.put_to(engine)
+        answer = ChatStream(request, asked.call.model, params.logprobs)
+        with engine.stream(request.prompt_token_ids, params, **asked.call.limits) as pieces:
             for piece in pieces:
-                chunk = chat_chunk(piece, self.model, params.logprobs)
-                if run_manager:
-                    run_manager.on_llm_new_token(piece.text, chunk=chunk)
-                yield chunk
+                for chunk in answer.chunks(piece):
+                    if run_manager:
+                        run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                    yield chunk
 
     async def _astream(
         self,
@@ -145,11 +282,13 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        params, chat = self._stream_params(stop, kwargs), to_chat(messages)
-        engine = await self._aopen()
-        async with engine.astream(engine.apply_chat_template(chat), params) as pieces:
+        asked = Question(messages, self._stream_call(stop, kwargs), self.chat_template_kwargs)
+        engine = await self._aopen(asked.call.model)
+        request, params = asked.put_to(engine)
+        answer = ChatStream(request, asked.call.model, params.logprobs)
+        async with engine.astream(request.prompt_token_ids, params, **asked.call.limits) as pieces:
             async for piece in pieces:
-                chunk = chat_chunk(piece, self.model, params.logprobs)
-                if run_manager:
-                    await run_manager.on_llm_new_token(piece.text, chunk=chunk)
-                yield chunk
+                for chunk in answer.chunks(piece):
+                    if run_manager:
+                        await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                    yield chunk

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from langchain_core.language_models.base import BaseLanguageModel, LangSmithParams
 from langchain_core.runnables import RunnableConfig
-from pydantic import (
-    AliasChoices,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    SecretStr,
-    model_validator,
-)
+from langchain_core.utils import secret_from_env
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from vllm_swift_integrations.engine_slot import EngineSlot
 from vllm_swift_integrations.langchain import batching
@@ -48,7 +42,9 @@ _SAMPLING = (
     "allowed_token_ids",
     "bad_words",
     "logprobs",
+    "structured_outputs",
 )
+_LIMITS = ("timeout", "priority")
 _ENGINE = (
     "model",
     "device",
@@ -69,20 +65,41 @@ FolderName = Annotated[
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a call asks for; checked before anything is opened."""
+
+    model: str
+    params: SamplingParams
+    limits: dict[str, Any]
+    """`timeout` and `priority`, for the engine."""
+    prompt: dict[str, Any]
+    """What the prompt is made with besides the messages, such as tools."""
+
+
 class EngineModel(BaseLanguageModel[Any]):
     """Engine options, sampling parameters, and an engine that opens at first use.
 
     Sampling parameters have vLLM's names and, where they are None, its defaults; `max_tokens`
-    None generates up to the end of the context. Each can be given anew in a call.
+    None generates up to the end of the context. Each can be given anew in a call, and so can
+    `timeout`, `priority`, and `model`: another model runs beside this one, with the same options,
+    until both are closed.
     """
+
+    _ENGINE: ClassVar[tuple[str, ...]] = _ENGINE
+    _PROMPT: ClassVar[tuple[str, ...]] = ()
 
     model: FolderName = Field(validation_alias=AliasChoices("model", "model_name"))
     """A folder, a `.gguf` file, or the id of a repository on the Hugging Face Hub."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     revision: str | None = None
     """Branch, tag or commit of a Hub repository."""
-    token: SecretStr | None = None
-    """Access token for the Hub; None uses the one its client is logged in with."""
+    token: SecretStr | None = Field(
+        default_factory=secret_from_env("HF_TOKEN", default=None),
+        validation_alias=AliasChoices("token", "api_key"),
+    )
+    """Access token for the Hub, by default `HF_TOKEN`'s; None uses the one its client is logged in
+    with. `api_key` is LangChain's name for it."""
     cache_dir: FolderName | None = None
     """Where Hub files are kept; None uses the Hub client's own cache."""
     local_files_only: bool = False
@@ -119,12 +136,24 @@ class EngineModel(BaseLanguageModel[Any]):
     logprobs: int | None = None
     """Log probabilities of each token, and of so many most likely ones, in the response metadata
     under "logprobs"; 0 is of the token alone."""
+    structured_outputs: dict[str, Any] | None = None
+    """A grammar that holds the output, as vLLM has it: one of json, regex, choice, grammar and
+    json_object."""
 
-    _slot: EngineSlot = PrivateAttr(default_factory=EngineSlot)
+    timeout: float | None = Field(default=None, gt=0)
+    """Seconds from submission to the end of a request; then RequestTimeoutError."""
+    priority: int = 0
+    """Lower runs earlier; equal ones in the order of arrival."""
+    max_retries: int | None = Field(default=None, ge=0)
+    """One of LangChain's standard parameters. Nothing is ever retried, whatever it is: there is no
+    connection that could fail, and what an engine refuses it refuses again."""
+
+    engines: EngineSlot = Field(default_factory=EngineSlot, exclude=True, repr=False)
+    """Where this model's engines are; models that are given the same one share them."""
 
     @model_validator(mode="after")
     def _check_sampling(self) -> Self:
-        self._sampling_params(None, {})
+        self._call(None, {})
         return self
 
     @classmethod
@@ -171,7 +200,7 @@ class EngineModel(BaseLanguageModel[Any]):
 
     def close(self) -> None:
         """Frees the engine; requests in flight end as cancelled. A later call opens it again."""
-        self._slot.close()
+        self.engines.close()
 
     def __enter__(self) -> Self:
         self._open()
@@ -187,24 +216,31 @@ class EngineModel(BaseLanguageModel[Any]):
 
     def __copy__(self) -> Self:
         copied = super().__copy__()
-        copied._slot = EngineSlot()
+        copied.engines = EngineSlot()
         return copied
 
-    def _open(self) -> Engine:
-        return self._slot.get(self._new_engine)
+    def _open(self, model: str | None = None) -> Engine:
+        """The engine of this model, or of another one with the same options."""
+        options = self._engine_options(model)
+        return self.engines.get(tuple(options.items()), partial(self._new_engine, options))
 
-    async def _aopen(self) -> Engine:
-        return await self._slot.aget(self._new_engine)
+    async def _aopen(self, model: str | None = None) -> Engine:
+        options = self._engine_options(model)
+        return await self.engines.aget(tuple(options.items()), partial(self._new_engine, options))
 
-    def _new_engine(self) -> Engine:
+    def _engine_options(self, model: str | None) -> dict[str, Any]:
+        options = {name: getattr(self, name) for name in self._ENGINE}
+        return options | {"model": model or self.model}
+
+    def _new_engine(self, options: Mapping[str, Any]) -> Engine:
         from vllm_swift_engine import Engine
 
-        options = {name: getattr(self, name) for name in _ENGINE}
+        given = dict(options)
         if self.token is not None:
-            options["token"] = self.token.get_secret_value()
-        return Engine(options.pop("model"), **options)
+            given["token"] = self.token.get_secret_value()
+        return Engine(given.pop("model"), **given)
 
-    def _sampling_params(self, stop: list[str] | None, call: Mapping[str, Any]) -> SamplingParams:
+    def _call(self, stop: list[str] | None, arguments: Mapping[str, Any]) -> Call:
         """The fields of this model, overridden by the arguments of a call.
 
         Raises:
@@ -213,36 +249,46 @@ class EngineModel(BaseLanguageModel[Any]):
         """
         from vllm_swift_engine import SamplingParams
 
-        chosen = {name: getattr(self, name) for name in _SAMPLING} | dict(call)
-        chosen.pop("stream", None)  # LangChain's own switch between _generate and _stream
+        given = dict(arguments)
+        given.pop("stream", None)  # LangChain's own switch between _generate and _stream
+        named = given.pop("model", None)
+        model = self.model if named is None else os.fspath(named)
+        limits = {name: given.pop(name, getattr(self, name)) for name in _LIMITS}
+        prompt = {name: given.pop(name) for name in self._PROMPT if name in given}
+        chosen = {name: getattr(self, name) for name in _SAMPLING} | given
         if stop is not None:
             chosen["stop"] = stop
-        _refuse_unknown(chosen, {field.name for field in fields(SamplingParams)})
-        return SamplingParams(
+        self._refuse_unknown(chosen, {field.name for field in fields(SamplingParams)})
+        params = SamplingParams(
             **{k: v for k, v in chosen.items() if v is not None or k == "max_tokens"}
         )
+        return Call(model, params, limits, prompt)
 
-    def _stream_params(self, stop: list[str] | None, call: Mapping[str, Any]) -> SamplingParams:
+    def _stream_call(self, stop: list[str] | None, arguments: Mapping[str, Any]) -> Call:
         """The same for a stream, whose chunks LangChain joins to one text."""
-        params = self._sampling_params(stop, call)
-        if params.n > 1:
+        call = self._call(stop, arguments)
+        if call.params.n > 1:
             from vllm_swift_engine.errors import UnsupportedError
 
-            raise UnsupportedError(f"n={params.n} cannot be streamed: its texts would be mixed.")
-        return params
-
-
-def _refuse_unknown(arguments: Iterable[str], known: set[str]) -> None:
-    from vllm_swift_engine.errors import InvalidArgumentError, UnsupportedError
-
-    for name in arguments:
-        if name in _ENGINE:
-            raise InvalidArgumentError(
-                f"{name!r} cannot change from call to call: make a model with it instead."
-            )
-        if name == "prompt_logprobs":
             raise UnsupportedError(
-                "'prompt_logprobs' have no place in LangChain's results: use Engine.generate."
+                f"n={call.params.n} cannot be streamed: its texts would be mixed."
             )
-        if name not in known:
-            raise UnsupportedError(f"{name!r} is not supported; a call takes sampling parameters.")
+        return call
+
+    def _refuse_unknown(self, arguments: Iterable[str], known: set[str]) -> None:
+        from vllm_swift_engine.errors import InvalidArgumentError, UnsupportedError
+
+        for name in arguments:
+            if name in self._ENGINE:
+                raise InvalidArgumentError(
+                    f"{name!r} cannot change from call to call: make a model with it instead."
+                )
+            if name == "prompt_logprobs":
+                raise UnsupportedError(
+                    "'prompt_logprobs' have no place in LangChain's results: use Engine.generate."
+                )
+            if name not in known:
+                raise UnsupportedError(
+                    f"{name!r} is not supported; a call takes sampling parameters"
+                    f"{''.join(f', {name}' for name in (*_LIMITS, *self._PROMPT))}."
+                )

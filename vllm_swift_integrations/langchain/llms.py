@@ -45,8 +45,9 @@ class VLLMSwift(EngineModel, BaseLLM):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> LLMResult:
-        params = self._sampling_params(stop, kwargs)
-        return llm_result(self._open().generate(prompts, params), self.model, params.logprobs)
+        call = self._call(stop, kwargs)
+        outputs = self._open(call.model).generate(prompts, call.params, **call.limits)
+        return llm_result(outputs, call.model, call.params.logprobs)
 
     async def _agenerate(
         self,
@@ -55,9 +56,10 @@ class VLLMSwift(EngineModel, BaseLLM):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> LLMResult:
-        params = self._sampling_params(stop, kwargs)
-        engine = await self._aopen()
-        return llm_result(await engine.agenerate(prompts, params), self.model, params.logprobs)
+        call = self._call(stop, kwargs)
+        engine = await self._aopen(call.model)
+        outputs = await engine.agenerate(prompts, call.params, **call.limits)
+        return llm_result(outputs, call.model, call.params.logprobs)
 
     def _stream(
         self,
@@ -66,10 +68,10 @@ class VLLMSwift(EngineModel, BaseLLM):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[GenerationChunk]:
-        params = self._stream_params(stop, kwargs)
-        with self._open().stream(prompt, params) as pieces:
+        call = self._stream_call(stop, kwargs)
+        with self._open(call.model).stream(prompt, call.params, **call.limits) as pieces:
             for piece in pieces:
-                chunk = text_chunk(piece, params.logprobs)
+                chunk = text_chunk(piece, call.params.logprobs)
                 if run_manager:
                     run_manager.on_llm_new_token(piece.text, chunk=chunk)
                 yield chunk
@@ -81,11 +83,11 @@ class VLLMSwift(EngineModel, BaseLLM):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
-        params = self._stream_params(stop, kwargs)
-        engine = await self._aopen()
-        async with engine.astream(prompt, params) as pieces:
+        call = self._stream_call(stop, kwargs)
+        engine = await self._aopen(call.model)
+        async with engine.astream(prompt, call.params, **call.limits) as pieces:
             async for piece in pieces:
-                chunk = text_chunk(piece, params.logprobs)
+                chunk = text_chunk(piece, call.params.logprobs)
                 if run_manager:
                     await run_manager.on_llm_new_token(piece.text, chunk=chunk)
                 yield chunk

@@ -1,20 +1,12 @@
-"""Engine outputs to LangChain generations and chunks."""
+"""Engine outputs to LangChain's: generations of completions, and metadata."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk
-from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
-from langchain_core.outputs import (
-    ChatGeneration,
-    ChatGenerationChunk,
-    ChatResult,
-    Generation,
-    GenerationChunk,
-    LLMResult,
-)
+from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
+from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,46 +23,11 @@ if TYPE_CHECKING:
 PROVIDER = "vllm-swift"
 
 
-def chat_result(output: RequestOutput, model: str, top: int | None = None) -> ChatResult:
-    """One chat generation for each sequence of a finished request.
+def llm_result(outputs: Sequence[RequestOutput], model: str, top: int | None = None) -> LLMResult:
+    """The generations of a batch of prompts, and the tokens they took together.
 
     `top`, here and below: how many most likely tokens the request asked for; None is no logprobs.
     """
-    return ChatResult(
-        generations=[
-            ChatGeneration(
-                message=AIMessage(
-                    content=sequence.text,
-                    usage_metadata=usage_metadata(output.usage),
-                    response_metadata=response_metadata(sequence, output.timings, model)
-                    | logprobs(sequence, top),
-                )
-            )
-            for sequence in output.outputs
-        ]
-    )
-
-
-def chat_chunk(chunk: StreamChunk, model: str, top: int | None = None) -> ChatGenerationChunk:
-    """A streamed piece. The last one carries usage, finish reason and timings."""
-    info = logprobs(chunk, top)
-    if chunk.finish_reason is None:
-        return ChatGenerationChunk(
-            message=AIMessageChunk(content=chunk.text), generation_info=info or None
-        )
-    return ChatGenerationChunk(
-        generation_info=info or None,
-        message=AIMessageChunk(
-            content=chunk.text,
-            chunk_position="last",
-            usage_metadata=usage_metadata(chunk.usage),
-            response_metadata=response_metadata(chunk, chunk.timings, model),
-        ),
-    )
-
-
-def llm_result(outputs: Sequence[RequestOutput], model: str, top: int | None = None) -> LLMResult:
-    """The generations of a batch of prompts, and the tokens they took together."""
     totals = ("prompt_tokens", "completion_tokens", "total_tokens")
     return LLMResult(
         generations=[
@@ -115,7 +72,7 @@ def _logprob(candidate: Logprob) -> dict[str, Any]:
     return {"token": token, "bytes": list(token.encode()), "logprob": candidate.logprob}
 
 
-def usage_metadata(usage: Usage | None) -> UsageMetadata | None:
+def usage_metadata(usage: Usage | None, reasoning: int = 0) -> UsageMetadata | None:
     """Token counts under LangChain's names; `cache_read` are prompt tokens not computed again."""
     if usage is None:
         return None
@@ -124,18 +81,24 @@ def usage_metadata(usage: Usage | None) -> UsageMetadata | None:
         output_tokens=usage.completion_tokens,
         total_tokens=usage.total_tokens,
         input_token_details=InputTokenDetails(cache_read=usage.cached_tokens),
+        output_token_details=OutputTokenDetails(reasoning=reasoning),
     )
 
 
 def response_metadata(
-    sequence: CompletionOutput | StreamChunk, timings: Timings | None, model: str
+    sequence: CompletionOutput | StreamChunk,
+    timings: Timings | None,
+    model: str,
+    called: bool = False,
 ) -> dict[str, Any]:
-    """What produced a message, why it ended, and how long it took (seconds)."""
-    return {
-        "model_name": model,
-        "model_provider": PROVIDER,
-        **_ending(sequence, timings),
-    }
+    """What produced a message, why it ended, and how long it took (seconds).
+
+    An answer that `called` tools and stopped by itself has OpenAI's finish reason for that.
+    """
+    ending = _ending(sequence, timings)
+    if called and ending["finish_reason"] == "stop":
+        ending["finish_reason"] = "tool_calls"
+    return {"model_name": model, "model_provider": PROVIDER, **ending}
 
 
 def _generation_info(

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 
 import vllm_swift_engine
+from vllm_swift_engine.chat.deltas import ChatDelta, ChatMessage, InvalidToolCall, ToolCallDelta
+from vllm_swift_engine.chat.request import joined
 from vllm_swift_engine.config import SamplingParams
 from vllm_swift_engine.outputs import (
     CompletionOutput,
@@ -31,6 +36,57 @@ TIMINGS = Timings(
 )
 
 
+class FakeParser:
+    """Reads `<think>`, `<call NAME>` and `<bad>`, each up to the next tag, a token a character."""
+
+    def __init__(self) -> None:
+        self.reasoning_tokens = 0
+        self._tag, self._calls = "", 0
+
+    def push(self, text: str, tokens: int = 0) -> ChatDelta:
+        deltas = [self._delta(part) for part in re.split("(<[^>]*>)", text) if part]
+        return ChatDelta(
+            "".join(delta.text for delta in deltas),
+            "".join(delta.reasoning for delta in deltas),
+            tuple(call for delta in deltas for call in delta.tool_calls),
+            tuple(call for delta in deltas for call in delta.invalid_tool_calls),
+        )
+
+    def flush(self) -> ChatDelta:
+        return ChatDelta()
+
+    def _delta(self, part: str) -> ChatDelta:
+        if part.startswith("<call "):
+            self._tag, self._calls = "call", self._calls + 1
+            number = self._calls - 1
+            return ChatDelta(tool_calls=(ToolCallDelta(number, f"call_{number}", part[6:-1], ""),))
+        if part.startswith("<"):
+            self._tag = part[1:-1]
+            return ChatDelta()
+        match self._tag:
+            case "think":
+                self.reasoning_tokens += len(part)
+                return ChatDelta(reasoning=part)
+            case "call":
+                return ChatDelta(tool_calls=(ToolCallDelta(self._calls - 1, None, None, part),))
+            case "bad":
+                bad = InvalidToolCall(None, None, None, part, "It is no call.")
+                return ChatDelta(invalid_tool_calls=(bad,))
+        return ChatDelta(text=part)
+
+
+@dataclass(frozen=True)
+class FakeRequest:
+    prompt_token_ids: list[int]
+    structured_outputs: Any
+    skip_special_tokens: bool = True
+    new_parser: type[FakeParser] = FakeParser
+
+    def parse(self, output: CompletionOutput) -> ChatMessage:
+        parser = FakeParser()
+        return joined([parser.push(output.text)], parser.reasoning_tokens)
+
+
 class FakeEngine:
     """Answers every prompt with `reply`, one token a piece.
 
@@ -43,8 +99,11 @@ class FakeEngine:
 
     def __init__(self, model: str, **options: Any) -> None:
         self.model, self.options = model, options
-        self.chats: list[list[dict[str, str]]] = []
+        self.info = SimpleNamespace(max_model_len=2048)
+        self.chats: list[list[dict[str, Any]]] = []
+        self.chat_options: list[dict[str, Any]] = []
         self.requests: list[tuple[Any, SamplingParams]] = []
+        self.limits: list[Mapping[str, Any]] = []
         self.opened_in = threading.current_thread()
         self.threads: set[threading.Thread] = set()
         self.started, self.cancelled = threading.Event(), threading.Event()
@@ -58,19 +117,28 @@ class FakeEngine:
     def tokenize(self, text: str, add_special_tokens: bool = True) -> list[int]:
         return [0] * add_special_tokens + [1] * len(text.split())
 
-    def apply_chat_template(
-        self, messages: list[dict[str, str]], *, add_generation_prompt: bool = True
-    ) -> list[int]:
+    def chat_request(
+        self,
+        messages: list[dict[str, Any]],
+        *,
+        add_generation_prompt: bool = True,
+        structured_outputs: Any = None,
+        **options: Any,
+    ) -> FakeRequest:
         self.chats.append(messages)
+        self.chat_options.append({"structured_outputs": structured_outputs, **options})
         words = " ".join(f"{message['role']} {message['content']}" for message in messages)
-        return [1] * (len(words.split()) + add_generation_prompt)
+        words += " tool" * len(options.get("tools") or ())
+        prompt = [1] * (len(words.split()) + add_generation_prompt)
+        return FakeRequest(prompt, structured_outputs)
 
-    def generate(self, prompt: Any, params: SamplingParams) -> Any:
+    def generate(self, prompt: Any, params: SamplingParams, **limits: Any) -> Any:
+        self.limits.append(limits)
         if _is_batch(prompt):
             return [self._answer(one, params) for one in self._submit(prompt, params)]
         return self._answer(self._submit(prompt, params), params)
 
-    async def agenerate(self, prompt: Any, params: SamplingParams) -> Any:
+    async def agenerate(self, prompt: Any, params: SamplingParams, **limits: Any) -> Any:
         self.started.set()
         self.running += 1
         self.most_running = max(self.running, self.most_running)
@@ -84,14 +152,15 @@ class FakeEngine:
             raise
         finally:
             self.running -= 1
-        return self.generate(prompt, params)
+        return self.generate(prompt, params, **limits)
 
-    def stream(self, prompt: Any, params: SamplingParams) -> FakeStream:
+    def stream(self, prompt: Any, params: SamplingParams, **limits: Any) -> FakeStream:
+        self.limits.append(limits)
         self._submit(prompt, params)
         return FakeStream(self, self._chunks(prompt, params))
 
-    def astream(self, prompt: Any, params: SamplingParams) -> AsyncFakeStream:
-        return AsyncFakeStream(self.stream(prompt, params))
+    def astream(self, prompt: Any, params: SamplingParams, **limits: Any) -> AsyncFakeStream:
+        return AsyncFakeStream(self.stream(prompt, params, **limits))
 
     def _submit(self, prompt: Any, params: SamplingParams) -> Any:
         self.threads.add(threading.current_thread())

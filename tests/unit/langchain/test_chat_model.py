@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler, UsageMetadataCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.rate_limiters import InMemoryRateLimiter
 
 from vllm_swift_integrations.langchain import ChatVLLMSwift
 
@@ -33,6 +36,7 @@ def test_invoke(chat: ChatVLLMSwift, engines: list[FakeEngine]) -> None:
         "output_tokens": 5,
         "total_tokens": 14,
         "input_token_details": {"cache_read": 2},
+        "output_token_details": {"reasoning": 0},
     }
     assert answer.response_metadata == {
         "model_name": "a/model",
@@ -260,10 +264,67 @@ def test_batch_keeps_the_order(chat: ChatVLLMSwift, engines: list[FakeEngine]) -
     assert len(engines) == 1
 
 
+def test_answers_are_cached_where_the_caller_wants_it(engines: list[FakeEngine]) -> None:
+    chat = ChatVLLMSwift(model="a/model", cache=InMemoryCache())
+    assert chat.invoke("Hi").content == chat.invoke("Hi").content == TEXT
+    assert len(engines[0].requests) == 1
+    chat.invoke("Hi", temperature=0.5)
+    chat.bind_tools([{"name": "add"}]).invoke("Hi")
+    assert len(engines[0].requests) == 3
+
+
+def test_a_rate_limiter_is_asked_before_each_answer(engines: list[FakeEngine]) -> None:
+    asked: list[bool] = []
+
+    class Limiter(InMemoryRateLimiter):
+        def acquire(self, *, blocking: bool = True) -> bool:
+            asked.append(blocking)
+            return True
+
+    chat = ChatVLLMSwift(model="a/model", rate_limiter=Limiter())
+    chat.invoke("Hi")
+    list(chat.stream("Hi"))
+    assert asked == [True, True]
+
+
+@pytest.mark.parametrize("disabled", [True, "tool_calling"])
+def test_streaming_can_be_disabled(engines: list[FakeEngine], disabled: Any) -> None:
+    chat = ChatVLLMSwift(model="a/model", disable_streaming=disabled)
+    pieces = list(chat.bind_tools([{"name": "add"}]).stream("Hi"))
+    assert [piece.content for piece in pieces] == [TEXT]
+    assert len(list(chat.stream("Hi"))) == (1 if disabled is True else 5)
+
+
+def test_the_profile_says_what_is_known(engines: list[FakeEngine], tmp_path: Path) -> None:
+    chat = ChatVLLMSwift(model="a/model")
+    assert chat.profile is not None
+    assert chat.profile["tool_calling"]
+    assert chat.profile["structured_output"]
+    assert not chat.profile["image_inputs"]
+    assert "max_input_tokens" not in chat.profile, "nothing has been opened"
+    chat.invoke("Hi")
+    assert chat.profile["max_input_tokens"] == 2048
+    bounded = ChatVLLMSwift(model="a/model", max_model_len=512)
+    assert bounded.profile is not None
+    assert bounded.profile["max_input_tokens"] == 512
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": 8192}')
+    folder = ChatVLLMSwift(model=tmp_path)
+    assert folder.profile is not None
+    assert folder.profile["max_input_tokens"] == 8192
+
+
+def test_the_callers_profile_stays(engines: list[FakeEngine]) -> None:
+    chat = ChatVLLMSwift(model="a/model", profile={"max_input_tokens": 100})
+    chat.invoke("Hi")
+    assert chat.profile == {"max_input_tokens": 100}
+
+
 def test_token_counts_are_those_of_the_model(chat: ChatVLLMSwift) -> None:
     assert chat.get_num_tokens("three short words") == 3
     assert chat.get_num_tokens_from_messages([HumanMessage("three short words")]) == 4
     assert chat.get_num_tokens_from_messages([]) == 0
+    add = {"name": "add"}
+    assert chat.get_num_tokens_from_messages([HumanMessage("three short words")], [add]) == 5
     with_counter = ChatVLLMSwift(model="a/model", custom_get_token_ids=lambda text: [1])
     assert with_counter.get_num_tokens("three short words") == 1
 

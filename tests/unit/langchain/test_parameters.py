@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.load import dumps, loads
+from langchain_core.runnables import ConfigurableField
 from pydantic import SecretStr, ValidationError
 
 from vllm_swift_engine.errors import InvalidArgumentError, UnsupportedError
@@ -46,7 +47,8 @@ def test_engine_options_reach_the_engine(model: Model, engines: list[FakeEngine]
         share=False,
     ).invoke("Hi")
     assert engines[0].model == str(Path("a") / "folder")
-    assert engines[0].options == {
+    own = {"chat_format": None} if model is ChatVLLMSwift else {}
+    assert engines[0].options == own | {
         "device": "cpu",
         "revision": "main",
         "token": "hf_secret",
@@ -140,13 +142,11 @@ def test_a_bad_option_names_itself(
         ({"logprobs": -1}, UnsupportedError),
         ({"prompt_logprobs": 3}, UnsupportedError),
         ({"n": 0}, InvalidArgumentError),
-        ({"tools": []}, UnsupportedError),
-        ({"response_format": {"type": "json_object"}}, UnsupportedError),
+        ({"structured_outputs": {"json": {}, "regex": "a"}}, InvalidArgumentError),
         ({"temprature": 0.5}, UnsupportedError),
         ({"temperature": -1}, InvalidArgumentError),
         ({"temperature": math.nan}, InvalidArgumentError),
         ({"max_tokens": 0}, InvalidArgumentError),
-        ({"model": "another/model"}, InvalidArgumentError),
         ({"device": "gpu"}, InvalidArgumentError),
     ],
 )
@@ -174,6 +174,61 @@ def test_outputs_that_would_be_mixed_are_not_streamed(
     chat.invoke("Hi", n=2)
     ((_, params),) = engines[0].requests
     assert params.n == 2
+
+
+@pytest.mark.parametrize("options", [{"timeout": 0}, {"timeout": -1}, {"max_retries": -1}])
+def test_limits_out_of_range_name_themselves(model: Model, options: dict[str, Any]) -> None:
+    (name,) = options
+    with pytest.raises(ValidationError, match=name):
+        model(model="a/model", **options)
+
+
+def test_limits_reach_the_engine(model: Model, engines: list[FakeEngine]) -> None:
+    chat = model(model="a/model", timeout=30, priority=1, max_retries=2)
+    chat.invoke("Hi")
+    chat.invoke("Hi", timeout=5, priority=-1)
+    list(chat.stream("Hi"))
+    usual = {"timeout": 30.0, "priority": 1}
+    assert engines[0].limits == [usual, {"timeout": 5, "priority": -1}, usual]
+
+
+def test_a_call_may_name_another_model(model: Model, engines: list[FakeEngine]) -> None:
+    chat = model(model="a/model", max_model_len=512)
+    chat.invoke("Hi")
+    for _ in range(2):
+        chat.invoke("Hi", model=Path("another") / "model")
+    assert [engine.model for engine in engines] == ["a/model", str(Path("another") / "model")]
+    assert engines[1].options["max_model_len"] == 512
+    assert len(engines[1].requests) == 2
+    chat.close()
+    assert [engine.closed for engine in engines] == [True, True]
+
+
+def test_configured_fields_share_the_engine(model: Model, engines: list[FakeEngine]) -> None:
+    fields = {
+        name: ConfigurableField(id=name) for name in ("temperature", "max_model_len", "priority")
+    }
+    chat = model(model="a/model", max_tokens=3).configurable_fields(**fields)
+    chat.invoke("Hi")
+    chat.invoke("Hi", {"configurable": {"temperature": 0.5, "priority": 2}})
+    assert len(engines) == 1
+    ((_, usual), (_, configured)) = engines[0].requests
+    assert (usual.temperature, configured.temperature) == (1.0, 0.5)
+    assert configured.max_tokens == 3
+    assert engines[0].limits[1]["priority"] == 2
+    chat.invoke("Hi", {"configurable": {"max_model_len": 128}})
+    assert [engine.options["max_model_len"] for engine in engines] == [None, 128]
+
+
+def test_the_hubs_token_comes_from_the_environment(
+    model: Model, engines: list[FakeEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    chat = model(model="a/model")
+    chat.invoke("Hi")
+    assert engines[0].options["token"] == "hf_secret"
+    assert "hf_secret" not in repr(chat) + dumps(chat)
+    assert model(model="a/model", api_key="hf_other").token == SecretStr("hf_other")
 
 
 async def test_a_bad_argument_of_an_async_call_names_itself(

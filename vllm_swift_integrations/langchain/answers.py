@@ -1,0 +1,142 @@
+"""Chat answers of the engine to LangChain's messages and chunks."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    InvalidToolCall,
+    ToolCall,
+    ToolCallChunk,
+)
+from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
+from vllm_swift_integrations.langchain.outputs import (
+    PROVIDER,
+    logprobs,
+    response_metadata,
+    usage_metadata,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vllm_swift_engine.chat.deltas import ChatDelta, ChatMessage, ToolCallDelta
+    from vllm_swift_engine.chat.request import ChatRequest
+    from vllm_swift_engine.outputs import RequestOutput, StreamChunk
+
+_PLAIN: dict[str, Any] = {"response_metadata": {"model_provider": PROVIDER}}
+
+
+def chat_result(
+    output: RequestOutput, request: ChatRequest, model: str, top: int | None = None
+) -> ChatResult:
+    """One chat generation for each sequence of a finished request.
+
+    `top`, here and below: how many most likely tokens the request asked for; None is no logprobs.
+    """
+    answers = [request.parse(sequence) for sequence in output.outputs]
+    usage = usage_metadata(output.usage, sum(answer.reasoning_tokens for answer in answers))
+    return ChatResult(
+        generations=[
+            ChatGeneration(
+                message=AIMessage(
+                    content=answer.text,
+                    additional_kwargs=_reasoning(answer.reasoning),
+                    usage_metadata=usage,
+                    response_metadata=response_metadata(
+                        sequence, output.timings, model, bool(answer.tool_calls)
+                    )
+                    | logprobs(sequence, top),
+                    **_calls(answer),
+                )
+            )
+            for answer, sequence in zip(answers, output.outputs, strict=True)
+        ]
+    )
+
+
+def _calls(answer: ChatMessage) -> dict[str, Any]:
+    """The calls of an answer; one whose arguments were cut is an invalid one."""
+    valid: list[ToolCall] = []
+    invalid: list[InvalidToolCall] = [
+        invalid_tool_call(name=call.name, args=call.text, id=call.id, error=call.error)
+        for call in answer.invalid_tool_calls
+    ]
+    for call in answer.tool_calls:
+        try:
+            arguments = json.loads(call.arguments)
+        except ValueError as error:
+            invalid.append(
+                invalid_tool_call(name=call.name, args=call.arguments, id=call.id, error=str(error))
+            )
+        else:
+            valid.append(tool_call(name=call.name, args=arguments, id=call.id))
+    return {"tool_calls": valid, "invalid_tool_calls": invalid}
+
+
+def _reasoning(reasoning: str) -> dict[str, Any]:
+    """Reasoning where LangChain looks for it; empty if there is none."""
+    return {"reasoning_content": reasoning} if reasoning else {}
+
+
+class ChatStream:
+    """Turns the engine's pieces of one answer into LangChain's chunks.
+
+    A chunk has text, reasoning or pieces of calls, never two of these, so that streams of v1
+    blocks and of events can number them. The last one has usage, finish reason and timings.
+    """
+
+    def __init__(self, request: ChatRequest, model: str, top: int | None = None) -> None:
+        self._parser = request.new_parser()
+        self._model, self._top = model, top
+        self._called = False
+
+    def chunks(self, piece: StreamChunk) -> Iterator[ChatGenerationChunk]:
+        """The chunks of a piece; none while the parser cannot tell yet what its text belongs to."""
+        last = piece.finish_reason is not None
+        delta = self._parser.push(piece.text, len(piece.token_ids))
+        contents = list(self._contents(delta))
+        if last:
+            contents += self._contents(self._parser.flush())
+        info = logprobs(piece, self._top) or None
+        ending = self._ending(piece) if last else {}
+        if (last and (not contents or "content" not in contents[-1])) or (info and not contents):
+            contents.append({"content": ""})
+        final = len(contents) - 1
+        for number, content in enumerate(contents):
+            metadata = ending if number == final else {}
+            message = AIMessageChunk(**{"content": "", **content, **(metadata or _PLAIN)})
+            yield ChatGenerationChunk(message=message, generation_info=info)
+            info = None
+
+    def _contents(self, delta: ChatDelta) -> Iterator[dict[str, Any]]:
+        if delta.reasoning:
+            yield {"additional_kwargs": _reasoning(delta.reasoning)}
+        if delta.text:
+            yield {"content": delta.text}
+        if delta.tool_calls or delta.invalid_tool_calls:
+            self._called = True
+            yield {"tool_call_chunks": [*map(_call_chunk, delta.tool_calls), *_invalid(delta)]}
+
+    def _ending(self, piece: StreamChunk) -> dict[str, Any]:
+        return {
+            "chunk_position": "last",
+            "usage_metadata": usage_metadata(piece.usage, self._parser.reasoning_tokens),
+            "response_metadata": response_metadata(piece, piece.timings, self._model, self._called),
+        }
+
+
+def _call_chunk(piece: ToolCallDelta) -> ToolCallChunk:
+    return tool_call_chunk(name=piece.name, args=piece.arguments, id=piece.id, index=piece.index)
+
+
+def _invalid(delta: ChatDelta) -> Iterator[ToolCallChunk]:
+    """Calls that are none: text which LangChain, joining chunks, finds to be no JSON."""
+    for bad in delta.invalid_tool_calls:
+        if bad.index is None:
+            yield tool_call_chunk(name=bad.name, args=bad.text, id=bad.id, index=None)
