@@ -56,7 +56,7 @@ class ChatBuilder:
         if structured_outputs is not None:
             answer = StructuredOutputsParams.of(structured_outputs)
         reasoning = self.format.reasoning
-        names = frozenset(tool["function"]["name"] for tool in choice.allowed)
+        functions = [tool["function"] for tool in choice.allowed]
         return ChatRequest(
             # The template writes the special tokens itself.
             self._tokenizer.encode(prompt, add_special_tokens=False),
@@ -69,9 +69,9 @@ class ChatBuilder:
                 strict=strict,
                 answer=answer,
             ),
-            not self._hidden_markers(bool(names)),
+            not self._hidden_markers(bool(functions)),
             self.format,
-            names,
+            {one["name"]: one.get("parameters") or {} for one in functions},
             reasoning is not None and reasoning.opened_by(prompt),
             self._tokenizer,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from .json_text import read_string, read_value
 from .reader import Markers, Reader, Steps
 from .sink import Sink, json_object_error
@@ -10,7 +12,7 @@ from .sink import Sink, json_object_error
 ARGUMENT_KEYS = ("arguments", "parameters")
 
 
-def read_call(reader: Reader, sink: Sink, names: frozenset[str] | None = None) -> Steps[str | None]:
+def read_call(reader: Reader, sink: Sink, names: Container[str] | None = None) -> Steps[str | None]:
     """Reads one call object; its arguments are passed on as they come once its name is known.
 
     With ``names``, an object is an error as soon as it does not look like a call of one of these.
@@ -24,6 +26,33 @@ def read_call(reader: Reader, sink: Sink, names: frozenset[str] | None = None) -
     call = _Call(reader, sink, names)
     error = yield from call.members()
     return call.complete(error)
+
+
+def read_calls(reader: Reader, sink: Sink) -> Steps[str | None]:
+    """Reads one call object, or a JSON list of them. Returns what is wrong, or None."""
+    yield from reader.space()
+    if (yield from reader.literal("[")) is None:
+        error = yield from read_call(reader, sink)
+        return error
+    error = yield from read_call_list(reader, sink)
+    return error
+
+
+def read_call_list(reader: Reader, sink: Sink) -> Steps[str | None]:
+    """Reads the rest of a list of calls. Returns what is wrong, or None."""
+    yield from reader.space()
+    if (yield from reader.literal("]")) is not None:
+        return None
+    while True:
+        error = yield from read_call(reader, sink)
+        if error:
+            return error
+        # From here on, what is wrong is another call's.
+        reader.record()
+        yield from reader.space()
+        if (yield from reader.literal(",")) is None:
+            yield from reader.literal("]")
+            return None
 
 
 def read_arguments(reader: Reader, sink: Sink) -> Steps[str | None]:
@@ -49,7 +78,7 @@ def recover(
 
 
 class _Call:
-    def __init__(self, reader: Reader, sink: Sink, names: frozenset[str] | None) -> None:
+    def __init__(self, reader: Reader, sink: Sink, names: Container[str] | None) -> None:
         self._reader = reader
         self._sink = sink
         self._names = names

@@ -35,11 +35,16 @@ class Lark:
             if part
         )
 
-    def until(self, marker: str) -> str:
-        """Free text up to and with the first ``marker``, however it is spelled."""
-        spelled = self.rule(f"{TEXT} {quote(marker)}", lazy=True)
+    def until(self, marker: str, text: str = TEXT) -> str:
+        """Text up to and with the first ``marker``, however it is spelled.
+
+        Args:
+            marker: what ends the text.
+            text: the terminal of the text; any text, if not given.
+        """
+        spelled = self.rule(f"{text} {quote(marker)}", lazy=True)
         if marker in self._special:
-            return f"({TEXT} {self.text(marker)} | {spelled})"
+            return f"({text} {self.text(marker)} | {spelled})"
         return spelled
 
     def json(self, schema: str) -> str:

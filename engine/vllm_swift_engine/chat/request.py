@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from vllm_swift_engine.grammar import StructuredOutputsParams
 from vllm_swift_engine.models.tokenizer import Tokenizer
@@ -31,8 +32,8 @@ class ChatRequest:
     #: What the parser needs: False where markers are special tokens.
     skip_special_tokens: bool
     chat_format: ChatFormat
-    #: The names of the tools that may be called.
-    tool_names: frozenset[str]
+    #: The tools that may be called: their names, and the JSON schemas of their arguments.
+    tools: Mapping[str, Mapping[str, Any]]
     #: Whether the prompt has begun the reasoning.
     thinking: bool
     _tokenizer: Tokenizer = dataclasses.field(repr=False)
@@ -40,13 +41,13 @@ class ChatRequest:
     @property
     def is_plain(self) -> bool:
         """Whether the answer is nothing but text."""
-        return not self.tool_names and self.chat_format.reasoning is None
+        return not self.tools and self.chat_format.reasoning is None
 
     def new_parser(self) -> ChatParser:
         """A parser for one output of this request."""
         if self.is_plain:
             return PlainParser()
-        routine = self.chat_format.routine(self.tool_names, self.thinking)
+        routine = self.chat_format.routine(self.tools, self.thinking)
         return StreamParser(routine, Sink(self.chat_format.new_id))
 
     def parse(self, output: CompletionOutput) -> ChatMessage:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from vllm_swift_engine.chat.deltas import ChatDelta, ChatMessage
-from vllm_swift_engine.chat.formats import by_name
+from vllm_swift_engine.chat.formats import by_name, format_names
 from vllm_swift_engine.chat.formats.base import ChatFormat, Reasoning
 from vllm_swift_engine.chat.parser import StreamParser
 from vllm_swift_engine.chat.probe import TemplateProbe
@@ -43,7 +43,7 @@ TOOLS = [
         note={"type": ["string", "null"]},
     ),
 ]
-NAMES = frozenset(one["function"]["name"] for one in TOOLS)
+NAMES = {one["function"]["name"]: one["function"]["parameters"] for one in TOOLS}
 
 #: Calls that every format can write: name and arguments.
 CALLS: list[tuple[str, dict[str, Any]]] = [
@@ -56,10 +56,18 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def template_format(
-    name: str, reasoning: Reasoning | None = None, template: str = CHATML
-) -> ChatFormat:
-    return by_name(name)(TemplateProbe(ChatTemplate({"default": template}, {})), reasoning)
+#: Formats that have two ways, by what tells them apart in a template.
+VARIANTS = {"mistral named": "[ARGS]", "mistral numbered": "[ARGS] [CALL_ID]"}
+
+
+def all_formats() -> list[str]:
+    return [*format_names(), *VARIANTS]
+
+
+def template_format(name: str, reasoning: Reasoning | None = None) -> ChatFormat:
+    template = CHATML + f"{{# {VARIANTS.get(name, '')} #}}"
+    probe = TemplateProbe(ChatTemplate({"default": template}, {}))
+    return by_name(name.split()[0])(probe, reasoning)
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,7 @@ class Case:
     reasoning: str = ""
     #: The prompt has begun the reasoning.
     thinking: bool = False
-    names: frozenset[str] = NAMES
+    names: dict[str, Any] = field(default_factory=lambda: NAMES)
 
 
 def numbered() -> Callable[[], str]:
@@ -83,7 +91,7 @@ def numbered() -> Callable[[], str]:
 def deltas(
     chat_format: ChatFormat,
     pieces: Sequence[str],
-    names: frozenset[str] = NAMES,
+    names: dict[str, Any] = NAMES,
     thinking: bool = False,
 ) -> list[ChatDelta]:
     parser = StreamParser(chat_format.routine(names, thinking), Sink(numbered()))

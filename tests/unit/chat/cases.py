@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.unit.chat.answers import Case
 
 _PARIS = ("get_weather", {"city": "Paris"})
 _SUM = ("add", {"a": 1, "b": 2})
+_NOW: tuple[str, dict[str, Any]] = ("now", {})
 
 #: What each format's models write, and what it says.
 CASES: dict[str, list[Case]] = {
@@ -65,7 +68,7 @@ CASES: dict[str, list[Case]] = {
         ),
         Case("a </tool_call>b</think> c", "a b c"),
         Case("1 < 2 <tool <think", "1 < 2 <tool <think"),
-        Case("<tool_call>{}</tool_call>", "<tool_call>{}</tool_call>", names=frozenset()),
+        Case("<tool_call>{}</tool_call>", "<tool_call>{}</tool_call>", names={}),
     ],
     "json": [
         Case("Hello.", "Hello."),
@@ -99,8 +102,86 @@ CASES: dict[str, list[Case]] = {
         Case(
             '{"name": "now", "arguments": {}}',
             '{"name": "now", "arguments": {}}',
-            names=frozenset(),
+            names={},
         ),
+    ],
+    "llama3_json": [
+        Case("Hello.", "Hello."),
+        Case('{"name": "get_weather", "parameters": {"city": "Paris"}}', calls=(_PARIS,)),
+        Case(
+            '<|python_tag|>{"type": "function", "name": "get_weather", "parameters": '
+            '{"city": "Paris"}}; {"name": "add", "parameters": {"a": 1, "b": 2}}',
+            calls=(_PARIS, _SUM),
+        ),
+        Case('Let me see.<|python_tag|>{"name": "now", "parameters": {}}', "Let me see.", (_NOW,)),
+        Case('<|python_tag|>print("x")', 'print("x")'),
+        Case('{"name": "Anna"}', '{"name": "Anna"}'),
+    ],
+    "mistral": [
+        Case("Hello [INST].", "Hello [INST]."),
+        Case('[TOOL_CALLS] [{"name": "now", "arguments": {}, "id": "a1B2c3D4e"}]', calls=(_NOW,)),
+        Case(
+            'So:[TOOL_CALLS][{"name": "get_weather", "arguments": {"city": "Paris"}}, '
+            '{"name": "add", "arguments": "{\\"a\\": 1, \\"b\\": 2}"}]',
+            "So:",
+            (_PARIS, _SUM),
+        ),
+        Case(
+            '[TOOL_CALLS]get_weather[ARGS]{"city": "Paris"}[TOOL_CALLS]add[CALL_ID]a1B2c3D4e'
+            '[ARGS]{"a": 1, "b": 2}',
+            calls=(_PARIS, _SUM),
+        ),
+        Case("<think>so</think>Hello.", "Hello.", reasoning="so"),
+    ],
+    "phi4_mini_json": [
+        Case("Hello.", "Hello."),
+        Case(
+            '<|tool_call|>[{"name": "get_weather", "arguments": {"city": "Paris"}}, {"name": '
+            '"add", "arguments": {"a": 1, "b": 2}}]<|/tool_call|>',
+            calls=(_PARIS, _SUM),
+        ),
+        Case('<|tool_call|>{"name": "now", "arguments": {}}<|/tool_call|>', calls=(_NOW,)),
+        Case('functools[{"name": "now", "arguments": {}}]', calls=(_NOW,)),
+        Case("functools is a module", "functools is a module"),
+    ],
+    "granite": [
+        Case("Hello.", "Hello."),
+        Case(
+            '<|tool_call|>[{"name": "get_weather", "arguments": {"city": "Paris"}}, {"name": '
+            '"add", "arguments": {"a": 1, "b": 2}}]',
+            calls=(_PARIS, _SUM),
+        ),
+        Case('<tool_call>[{"name": "now", "arguments": {}}]', calls=(_NOW,)),
+        Case("<|tool_call|>[]"),
+        Case("<think>so</think>\n\n<response>Hello.</response>", "Hello.", reasoning="so"),
+    ],
+    "deepseek_v3": [
+        Case("Hello.", "Hello."),
+        Case(
+            "why</think>\n\nSo.<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>"
+            'get_weather\n```json\n{"city": "Paris"}\n```<｜tool▁call▁end｜>\n<｜tool▁call▁begin｜>'
+            'function<｜tool▁sep｜>add\n```json\n{"a": 1, "b": 2}\n```<｜tool▁call▁end｜>'
+            "<｜tool▁calls▁end｜>",
+            "So.",
+            (_PARIS, _SUM),
+            "why",
+            thinking=True,
+        ),
+        Case(
+            "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>now<｜tool▁sep｜>{}<｜tool▁call▁end｜>",
+            calls=(_NOW,),
+        ),
+    ],
+    "deepseek_v31": [
+        Case("Hello.", "Hello."),
+        Case(
+            "So.<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>"
+            '{"city": "Paris"}<｜tool▁call▁end｜><｜tool▁call▁begin｜>add<｜tool▁sep｜>'
+            '{"a": 1, "b": 2}<｜tool▁call▁end｜><｜tool▁calls▁end｜>',
+            "So.",
+            (_PARIS, _SUM),
+        ),
+        Case("a<｜tool▁calls▁end｜> b", "a b"),
     ],
 }
 
@@ -122,7 +203,41 @@ INVALID: dict[str, list[str]] = {
         '{"name": "add", "arguments": {"a": 1, "b" 2}}',
         '{"name": "add", "arguments": {"a": 1, "b": "never',
     ],
+    "llama3_json": ['<|python_tag|>{"name": "add", "parameters": {"a": 1, "b" 2}}'],
+    "mistral": [
+        '[TOOL_CALLS][{"name": "add", "arguments": {"a": 1, "b" 2}}]',
+        '[TOOL_CALLS]add[ARGS]{"a": 1',
+        "[TOOL_CALLS]add{}",
+        "[TOOL_CALLS]",
+    ],
+    "phi4_mini_json": [
+        '<|tool_call|>[{"name": "add", "arguments": {"a": 1, "b" 2}}]<|/tool_call|>',
+        'functools[{"name": "add", "arguments": [1]}]',
+    ],
+    "granite": [
+        '<|tool_call|>[{"name": "add", "arguments": {"a": 1, "b" 2}}]',
+        "<|tool_call|>add",
+    ],
+    "deepseek_v3": [
+        "<｜tool▁calls▁begin｜>add<｜tool▁calls▁end｜>",
+        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>add\n```json\n{1}\n```"
+        "<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+    ],
+    "deepseek_v31": [
+        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>add{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>add<｜tool▁sep｜>{",
+    ],
 }
+
+_DEEPSEEK = [
+    "<｜tool▁calls▁begin｜>",
+    "<｜tool▁calls▁end｜>",
+    "<｜tool▁call▁begin｜>",
+    "<｜tool▁call▁end｜>",
+    "<｜tool▁sep｜>",
+    "add",
+    '{"a": 1}',
+]
 
 #: Pieces of each format's markup, for answers at random.
 MARKUP: dict[str, list[str]] = {
@@ -141,4 +256,31 @@ MARKUP: dict[str, list[str]] = {
         "}}",
         ";",
     ],
+    "llama3_json": ["<|python_tag|>", '{"name": "add", "parameters": {"a": 1}}', ";", "}}"],
+    "mistral": [
+        "[TOOL_CALLS]",
+        "[ARGS]",
+        "[CALL_ID]",
+        "add",
+        '{"a": 1}',
+        '[{"name": "add", "arguments": {"a": 1}}',
+        "]",
+    ],
+    "phi4_mini_json": [
+        "<|tool_call|>",
+        "<|/tool_call|>",
+        "functools[",
+        '[{"name": "add", "arguments": {"a": 1}}',
+        "]",
+    ],
+    "granite": [
+        "<|tool_call|>",
+        "<tool_call>",
+        "<response>",
+        '[{"name": "add", "arguments": {"a": 1}}',
+        ",",
+        "]",
+    ],
+    "deepseek_v3": [*_DEEPSEEK, "function", "\n```json\n", "```"],
+    "deepseek_v31": _DEEPSEEK,
 }

@@ -9,11 +9,25 @@ from vllm_swift_engine.chat.probe import TemplateProbe
 from vllm_swift_engine.errors import InvalidArgumentError
 
 from .base import ChatFormat, Reasoning
+from .deepseek import DeepSeekV3Format, DeepSeekV31Format
+from .granite import GraniteFormat
 from .hermes import HermesFormat
+from .llama3 import Llama3Format
+from .mistral import MistralFormat
+from .phi4 import Phi4Format
 from .plain import PlainFormat
 
 #: In the order in which they are tried; the last is for templates that know no tools.
-FORMATS: tuple[type[ChatFormat], ...] = (HermesFormat, PlainFormat)
+FORMATS: tuple[type[ChatFormat], ...] = (
+    HermesFormat,
+    Llama3Format,
+    MistralFormat,
+    Phi4Format,
+    GraniteFormat,
+    DeepSeekV3Format,
+    DeepSeekV31Format,
+    PlainFormat,
+)
 
 _REASONING = (Reasoning("<think>", "</think>"), Reasoning("[THINK]", "[/THINK]"))
 

@@ -11,7 +11,7 @@ from vllm_swift_engine.chat.lark import Lark, either, regex
 from vllm_swift_engine.chat.reader import Markers, Reader, Steps
 from vllm_swift_engine.chat.sink import Sink
 
-from .base import ChatFormat, Want, call_rule, repeated
+from .base import ChatFormat, Tools, Want, call_rule, repeated
 
 
 class BareJsonFormat(ChatFormat):
@@ -27,17 +27,19 @@ class BareJsonFormat(ChatFormat):
         """Text that does not begin like a call, or calls."""
         options = [call_rule(lark, one, self.arguments_key) for one in want.functions]
         calls = repeated(either(options), lark.text(self.separator), want.several)
-        if self.prefix is not None:
-            calls = f"({lark.text(self.prefix)})? {calls}"
+        prefixed = f"({lark.text(self.prefix)})? {calls}" if self.prefix else calls
         if not want.text:
-            return calls
+            return prefixed
         if want.answer is not None:
-            return f"{want.answer} | {calls}"
+            return f"{want.answer} | {prefixed}"
         names = "|".join(re.escape(json.dumps(one.name)[1:-1]) for one in want.functions)
         like_call = regex(rf'\s*\{{\s*"name"\s*:\s*"({names})"(?s:.*)')
-        return f"{lark.terminal('NO_CALL', f'/(?s:.*)/ & ~{like_call}')} | {calls}"
+        text = lark.terminal("NO_CALL", f"/(?s:.*)/ & ~{like_call}")
+        if self.prefix:
+            return f"{text} | {lark.until(self.prefix, text)} {calls} | {calls}"
+        return f"{text} | {calls}"
 
-    def read_answer(self, reader: Reader, sink: Sink, names: frozenset[str]) -> Steps[None]:
+    def read_answer(self, reader: Reader, sink: Sink, tools: Tools) -> Steps[None]:
         """Reasoning, then calls or text."""
         if self.reasoning:
             reader.record()
@@ -46,28 +48,31 @@ class BareJsonFormat(ChatFormat):
                 yield from self.read_reasoning(reader, sink)
             else:
                 sink.text(reader.recorded())
-        if names:
-            yield from self._calls(reader, sink, names)
-        markers = Markers(self.reasoning or ())
+        if tools:
+            yield from self._calls(reader, sink, tools)
+        prefixes = [self.prefix] if self.prefix else []
+        markers = Markers([*prefixes, *(self.reasoning or ())])
         while (marker := (yield from reader.until(markers, sink.text))) is not None:
             if self.reasoning and marker == self.reasoning.begin:
                 yield from self.read_reasoning(reader, sink)
+            elif marker == self.prefix:
+                sink.border()
+                if tools:
+                    yield from self._calls(reader, sink, tools, marker)
 
-    def _calls(self, reader: Reader, sink: Sink, names: frozenset[str]) -> Steps[None]:
-        if self.prefix is not None:
-            yield from reader.literal(self.prefix)
+    def _calls(self, reader: Reader, sink: Sink, tools: Tools, opening: str = "") -> Steps[None]:
         while True:
             reader.record()
             yield from reader.space()
             if (yield from reader.peek()) != "{":
                 break
-            error = yield from read_call(reader, sink, names)
+            error = yield from read_call(reader, sink, tools)
             if error is None:
                 sink.border()
                 yield from reader.skip(_BETWEEN)
                 continue
             if sink.in_call:
-                yield from recover(reader, sink, "", error, None)
+                yield from recover(reader, sink, opening, error, None)
                 return
             break
         sink.text(reader.recorded())

@@ -16,6 +16,8 @@ from vllm_swift_engine.chat.reader import Markers, Reader, Steps
 from vllm_swift_engine.chat.sink import Sink, openai_id
 
 Tool = dict[str, Any]
+#: The tools that may be called: their names, and the JSON schemas of their arguments.
+Tools = Mapping[str, Mapping[str, Any]]
 
 TOOLS_PROMPT = """You can call these functions:
 {functions}
@@ -119,16 +121,16 @@ class ChatFormat(ABC):
         """The expression for an answer after its reasoning."""
 
     @abstractmethod
-    def read_answer(self, reader: Reader, sink: Sink, names: frozenset[str]) -> Steps[None]:
-        """Reads an answer, reasoning included, to its end. ``names`` are the tools', maybe none."""
+    def read_answer(self, reader: Reader, sink: Sink, tools: Tools) -> Steps[None]:
+        """Reads an answer, reasoning included, to its end; ``tools`` may be none."""
 
-    def routine(self, names: frozenset[str], thinking: bool) -> Routine:
+    def routine(self, tools: Tools, thinking: bool) -> Routine:
         """What reads one answer. ``thinking``: the prompt has begun the reasoning."""
 
         def read(reader: Reader, sink: Sink) -> Steps[None]:
             if thinking:
                 yield from self.read_reasoning(reader, sink)
-            yield from self.read_answer(reader, sink, names)
+            yield from self.read_answer(reader, sink, tools)
 
         return read
 

@@ -15,7 +15,7 @@ from vllm_swift_engine.chat.probe import TemplateProbe
 from vllm_swift_engine.chat.reader import Reader, Steps
 from vllm_swift_engine.chat.sink import Sink
 
-from .base import Function, call_json, call_rule
+from .base import Function, Tools, call_json, call_rule
 from .tagged import TaggedFormat
 
 _CALL = re.compile(r"<tool_call>\s*\{")
@@ -39,12 +39,11 @@ class HermesFormat(TaggedFormat):
         """One block."""
         return f"<tool_call>\n{call_json(function)}\n</tool_call>"
 
-    def block_rule(self, lark: Lark, functions: tuple[Function, ...], several: bool) -> str:
+    def call_rule(self, lark: Lark, function: Function) -> str:
         """One object."""
-        (function,) = functions
         return call_rule(lark, function)
 
-    def read_block(self, reader: Reader, sink: Sink, names: frozenset[str]) -> Steps[str | None]:
+    def read_block(self, reader: Reader, sink: Sink, tools: Tools, begin: str) -> Steps[str | None]:
         """One object, or several without markers between."""
         while (error := (yield from read_call(reader, sink))) is None:
             yield from reader.space()
