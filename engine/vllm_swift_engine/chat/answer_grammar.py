@@ -6,15 +6,12 @@ from typing import Any
 
 from vllm_swift_engine.grammar import StructuredOutputsParams, grammar_source
 
-from .formats.base import ChatFormat, Function, Reasoning, Want
+from .formats.base import ChatFormat, Function, Want
 from .lark import Lark, regex
 from .tools import ToolChoice
 
 #: Of a tool without parameters.
 _NO_PARAMETERS = {"type": "object", "properties": {}, "additionalProperties": False}
-
-#: What models write after a marker, and never white space for ever.
-SPACE = r"/[ \n]{0,4}/"
 
 
 def answer_grammar(
@@ -42,24 +39,16 @@ def answer_grammar(
         UnsupportedSchemaError: a schema has a keyword that cannot be enforced, and is strict.
         InvalidGrammarError: ``answer`` is not valid.
     """
-    if not choice.allowed:
-        if answer is None:
-            return None
-        reasoning = _reasoning_rule(chat_format.reasoning, lark, prompt)
-        if not reasoning:
-            return answer
-        return _params(lark, reasoning, _answer_rule(answer, lark))
+    if not choice.allowed and (answer is None or chat_format.is_bare(prompt)):
+        return answer
     want = Want(
         functions=tuple(_function(tool, strict) for tool in choice.allowed),
         text=not choice.required,
         several=several,
         answer=None if answer is None else _answer_rule(answer, lark),
     )
-    reasoning = _reasoning_rule(chat_format.reasoning, lark, prompt)
-    return _params(lark, reasoning, chat_format.grammar(lark, want))
-
-
-def _params(lark: Lark, reasoning: str, rest: str) -> StructuredOutputsParams:
+    reasoning = chat_format.reasoning_rule(lark, prompt)
+    rest = chat_format.grammar(lark, want)
     start = f"{reasoning} ({rest})" if reasoning else rest
     return StructuredOutputsParams(grammar=lark.grammar(start))
 
@@ -69,8 +58,10 @@ def _function(tool: dict[str, Any], strict: bool | None) -> Function:
     parameters = function.get("parameters") or _NO_PARAMETERS
     if strict is None:
         strict = bool(function.get("strict"))
-    source = grammar_source(StructuredOutputsParams(json=parameters, strict=strict))
-    return Function(function["name"], source.text, parameters)
+    source = grammar_source(
+        StructuredOutputsParams(json=parameters, strict=strict, disable_additional_properties=True)
+    )
+    return Function(function["name"], source.text, strict)
 
 
 def _answer_rule(answer: StructuredOutputsParams, lark: Lark) -> str:
@@ -78,15 +69,5 @@ def _answer_rule(answer: StructuredOutputsParams, lark: Lark) -> str:
     if source.kind == "json_schema":
         return lark.json(source.text)
     if source.kind == "regex":
-        return lark.terminal("ANSWER", regex(source.text))
+        return lark.terminal(regex(source.text))
     return lark.foreign(source.text)
-
-
-def _reasoning_rule(reasoning: Reasoning | None, lark: Lark, prompt: str) -> str:
-    """The expression for reasoning up to the answer; empty where there is none."""
-    if reasoning is None or prompt.rstrip().endswith(reasoning.end):
-        return ""
-    rest = f"{lark.until(reasoning.end)} {lark.terminal('SPACE', SPACE)}"
-    if reasoning.opened_by(prompt):
-        return rest
-    return f"({lark.text(reasoning.begin)} {rest})?"

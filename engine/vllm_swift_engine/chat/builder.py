@@ -78,5 +78,5 @@ class ChatBuilder:
 
     def _hidden_markers(self, tools: bool) -> bool:
         """Whether a marker that the parser needs would be skipped as a special token."""
-        markers = [*(self.format.reasoning or ()), *(self.format.markers if tools else ())]
+        markers = self.format.needed_markers(tools)
         return any(marker in self._tokenizer.special_tokens for marker in markers)

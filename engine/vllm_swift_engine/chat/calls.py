@@ -65,16 +65,18 @@ def read_arguments(reader: Reader, sink: Sink) -> Steps[str | None]:
 
 def recover(
     reader: Reader, sink: Sink, opening: str, error: str, closings: Markers | None
-) -> Steps[None]:
+) -> Steps[str | None]:
     """Reads a broken call up to where it ends, and reports it. ``reader`` has recorded it.
 
     What a call has that was handed out in pieces is completed, so that nobody takes it for whole.
+    Returns what ended it, None at the end.
     """
     rest: list[str] = []
-    yield from reader.until(closings or Markers(()), rest.append)
+    ended = yield from reader.until(closings or Markers(()), rest.append)
     if sink.in_call and rest:
         sink.arguments("".join(rest))
     sink.invalid(opening + reader.recorded(), error)
+    return ended
 
 
 class _Call:

@@ -53,18 +53,29 @@ class Lark:
 
     def rule(self, body: str, lazy: bool = False) -> str:
         """A rule of its own; equal ones are one. Returns its name."""
-        kind = "[lazy]" if lazy else ""
-        for name, known in self._rules.items():
-            if known == f"{kind}: {body}":
-                return name
+        return self._named("chat", f"{'[lazy]' if lazy else ''}: {body}")
+
+    def terminal(self, body: str) -> str:
+        """A terminal, likewise."""
+        return self._named("CHAT", f": {body}")
+
+    def reserve(self) -> str:
+        """The name of a rule that :meth:`define` gives its body, which may name the rule."""
         name = f"chat_{len(self._rules)}"
-        self._rules[name] = f"{kind}: {body}"
+        self._rules[name] = ""
         return name
 
-    def terminal(self, name: str, body: str) -> str:
-        """A terminal. Returns its name."""
-        self._rules[f"CHAT_{name}"] = f": {body}"
-        return f"CHAT_{name}"
+    def define(self, name: str, body: str) -> None:
+        """The body of a reserved rule."""
+        self._rules[name] = f": {body}"
+
+    def _named(self, kind: str, text: str) -> str:
+        for name, known in self._rules.items():
+            if known == text and name.startswith(kind):
+                return name
+        name = f"{kind}_{len(self._rules)}"
+        self._rules[name] = text
+        return name
 
     def foreign(self, grammar: str) -> str:
         """The rules of a grammar that somebody else wrote. Returns the name of its start."""

@@ -183,6 +183,78 @@ CASES: dict[str, list[Case]] = {
         ),
         Case("a<｜tool▁calls▁end｜> b", "a b"),
     ],
+    "harmony": [
+        Case("<|channel|>final<|message|>Hello.<|return|>", "Hello."),
+        Case(
+            "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>"
+            "Hello.",
+            "Hello.",
+            reasoning="Hm.",
+        ),
+        Case(
+            "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>commentary"
+            "<|message|>Let me look.<|end|><|start|>assistant<|channel|>commentary "
+            'to=functions.get_weather <|constrain|>json<|message|>{"city": "Paris"}<|call|>',
+            "Let me look.",
+            (_PARIS,),
+            "Hm.",
+        ),
+        Case(
+            " to=functions.get_weather<|channel|>commentary json<|message|>"
+            '{"city": "Paris"}<|call|>'
+            "<|start|>assistant to=functions.add<|channel|>commentary <|constrain|>json<|message|>"
+            '{"a": 1, "b": 2}',
+            calls=(_PARIS, _SUM),
+        ),
+        Case("Hello without a header.", "Hello without a header."),
+        Case("why<|end|><|start|>assistant<|channel|>final<|message|>so", "so", (), "why", True),
+    ],
+    "qwen3_coder": [
+        Case("Hello.", "Hello."),
+        Case(
+            "Let me look.\n<tool_call>\n<function=get_weather>\n<parameter=city>\nParis\n"
+            "</parameter>\n</function>\n</tool_call>\n<tool_call><function=add><parameter=a>1</parameter>"
+            "<parameter=b>2</parameter></function></tool_call>",
+            "Let me look.",
+            (_PARIS, _SUM),
+        ),
+        Case("<function=now>\n</function>\n</tool_call>", calls=(_NOW,)),
+        Case(
+            "<tool_call><function=store><parameter=items>\n[{'a': True}]\n</parameter>"
+            "<parameter=deep>\nTrue\n</parameter><parameter=note>\nnull\n</parameter></function>"
+            "</tool_call>",
+            calls=(("store", {"items": [{"a": True}], "deep": True, "note": None}),),
+        ),
+        Case(
+            '<tool_call><function=get_weather><parameter=city>\na "b"\n\n</parameter>'
+            "<parameter=days>\nmany\n</parameter></function></tool_call>",
+            calls=(("get_weather", {"city": 'a "b"\n', "days": "many"}),),
+        ),
+        Case(
+            "<tool_call><function=unknown><parameter=x>1</parameter><parameter=y>[1]</parameter>"
+            "</function></tool_call>",
+            calls=(("unknown", {"x": "1", "y": [1]}),),
+        ),
+    ],
+    "functiongemma": [
+        Case("Hello.", "Hello."),
+        Case(
+            "So.<start_function_call>call:get_weather{city:<escape>Paris<escape>}<end_function_call>"
+            "<start_function_call>call:add{a:1,b:2}<end_function_call>",
+            "So.",
+            (_PARIS, _SUM),
+        ),
+        Case(
+            "<start_function_call>call:store{items:[{a:[1,None],<escape>b c<escape>:{}}],deep:True,"
+            "note:plain words}<end_function_call>",
+            calls=(
+                (
+                    "store",
+                    {"items": [{"a": [1, None], "b c": {}}], "deep": True, "note": "plain words"},
+                ),
+            ),
+        ),
+    ],
 }
 
 #: What begins like a call and is none.
@@ -226,6 +298,23 @@ INVALID: dict[str, list[str]] = {
     "deepseek_v31": [
         "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>add{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
         "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>add<｜tool▁sep｜>{",
+    ],
+    "harmony": [
+        "<|channel|>commentary to=functions.add <|constrain|>json<|message|>add!<|call|>",
+        '<|channel|>commentary to=functions.add <|constrain|>json<|message|>{"a": 1',
+        "<|channel|>commentary to=python code<|message|>print(1)<|call|>",
+    ],
+    "qwen3_coder": [
+        "<tool_call>add</tool_call>",
+        "<tool_call><function=add><parameter=a>1</tool_call>",
+        "<tool_call><function=add>1</function></tool_call>",
+        "<tool_call><function=></function></tool_call>",
+    ],
+    "functiongemma": [
+        "<start_function_call>add<end_function_call>",
+        "<start_function_call>call:add{a:1 b<end_function_call>",
+        "<start_function_call>call:add{a:<escape>1}<end_function_call>",
+        "<start_function_call>call:add{a:" + "[" * 200 + "<end_function_call>",
     ],
 }
 
@@ -283,4 +372,37 @@ MARKUP: dict[str, list[str]] = {
     ],
     "deepseek_v3": [*_DEEPSEEK, "function", "\n```json\n", "```"],
     "deepseek_v31": _DEEPSEEK,
+    "harmony": [
+        "<|start|>",
+        "assistant",
+        "<|channel|>",
+        "analysis",
+        "final",
+        "commentary",
+        " to=functions.add ",
+        "<|constrain|>json",
+        "<|message|>",
+        '{"a": 1}',
+        "<|end|>",
+        "<|call|>",
+        "<|return|>",
+    ],
+    "qwen3_coder": [
+        "<tool_call>",
+        "</tool_call>",
+        "<function=add>",
+        "</function>",
+        "<parameter=a>",
+        "</parameter>",
+    ],
+    "functiongemma": [
+        "<start_function_call>",
+        "<end_function_call>",
+        "call:add{",
+        "a:",
+        "<escape>",
+        "}",
+        ",",
+        "[",
+    ],
 }

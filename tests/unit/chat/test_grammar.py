@@ -24,9 +24,14 @@ from vllm_swift_engine.chat.lark import Lark
 from vllm_swift_engine.chat.tools import ToolChoice
 from vllm_swift_engine.grammar import StructuredOutputsParams
 
+STOP = "<|stop|>"
 THINK = Reasoning("<think>", "</think>")
 BOTH = [(name, special) for name in all_formats() for special in (False, True)]
 every_format = pytest.mark.parametrize(("name", "special"), BOTH)
+
+tagged_reasoning = pytest.mark.parametrize(
+    ("name", "special"), [(name, special) for name, special in BOTH if name != "harmony"]
+)
 
 
 @cache
@@ -34,7 +39,8 @@ def vocabulary(name: str, special: bool) -> tuple[Tokenizer, llguidance.LLTokeni
     tokenizer = byte_level()
     if special:
         tokenizer.add_special_tokens([*template_format(name).markers, *THINK])
-    end = tokenizer.token_to_id("<|end|>")
+    tokenizer.add_special_tokens([STOP])
+    end = tokenizer.token_to_id(STOP)
     return tokenizer, llguidance.LLTokenizer(tokenizer.to_str(), eos_token=end)
 
 
@@ -89,23 +95,37 @@ class Held:
         """An answer of tokens at random that the grammar allows; None if it is too long."""
         matcher, tokens = self.matcher(), []
         mask = allocate_token_bitmask(1, self.vocabulary.vocab_size)
-        end = self.tokenizer.token_to_id("<|end|>")
+        end = self.tokenizer.token_to_id(STOP)
         while len(tokens) < most:
             fill_next_token_bitmask(matcher, mask, 0)
             allowed = np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little"))
             # Text never ends by itself when every byte is as likely.
-            token = end if end in allowed else int(chance.choice(allowed))
+            token = end if end in allowed else self._drawn(chance, tokens, allowed)
             if token == end:
                 return self.tokenizer.decode(tokens, skip_special_tokens=False)
             matcher.consume_token(token)
             tokens.append(token)
         return None
 
+    def _drawn(self, chance: random.Random, tokens: list[int], allowed: Any) -> int:
+        """Any of the tokens, but often one that goes on with a marker which ends a text."""
+        text = self.tokenizer.decode(tokens, skip_special_tokens=False)
+        for end in ("</parameter>", "<escape>"):
+            begun = next((n for n in range(len(end) - 1, -1, -1) if text.endswith(end[:n])), 0)
+            next_one = self.tokenizer.token_to_id(end[begun])
+            if next_one in allowed and chance.random() < (0.9 if begun else 0.05):
+                return next_one
+        return int(chance.choice(allowed))
+
 
 def written(name: str, *calls: tuple[str, dict[str, Any]]) -> str:
     return template_format(name).write_calls(
         [{"function": {"name": one, "arguments": arguments}} for one, arguments in calls]
     )
+
+
+def plain(name: str, text: str) -> str:
+    return f"<|channel|>final<|message|>{text}" if name == "harmony" else text
 
 
 def named(name: str) -> dict[str, Any]:
@@ -125,9 +145,9 @@ def test_the_formats_own_calls_are_taken(name: str, special: bool) -> None:
 @every_format
 def test_text_is_free_only_where_a_call_is_not_required(name: str, special: bool) -> None:
     for text in ("Hello.", "", " {\n}é😀", '{"a": 1}', "1 < 2 [x] <to"):
-        assert Held(name, special).takes(text)
+        assert Held(name, special).takes(plain(name, text))
     for choice in ("required", named("add")):
-        assert not Held(name, special, choice).takes("Hello.", whole=False)
+        assert not Held(name, special, choice).takes(plain(name, "Hello."), whole=False)
         assert not Held(name, special, choice).takes("")
 
 
@@ -175,7 +195,8 @@ def test_whatever_is_drawn_is_a_valid_call(name: str, special: bool, choice: Any
             continue
         ended += 1
         message = read(template_format(name), list(answer), Case(answer))
-        assert not message.text
+        # Harmony's models may speak to the user first.
+        assert not message.text or name == "harmony"
         assert not message.invalid_tool_calls
         assert message.tool_calls
         for call in message.tool_calls:
@@ -183,7 +204,7 @@ def test_whatever_is_drawn_is_a_valid_call(name: str, special: bool, choice: Any
     assert ended
 
 
-@every_format
+@tagged_reasoning
 def test_reasoning_comes_first(name: str, special: bool) -> None:
     call = written(name, ("add", {"a": 1, "b": 2}))
     begun = Held(name, special, "required", reasoning=THINK, prompt="x<think>\n")
@@ -206,7 +227,7 @@ ANSWERS = [
 ]
 
 
-@every_format
+@tagged_reasoning
 @pytest.mark.parametrize(("answer", "good", "bad"), ANSWERS, ids=[good for _, good, _ in ANSWERS])
 def test_what_the_caller_wants_comes_after_reasoning_or_instead_of_calls(
     name: str, special: bool, answer: StructuredOutputsParams, good: str, bad: str
@@ -218,6 +239,23 @@ def test_what_the_caller_wants_comes_after_reasoning_or_instead_of_calls(
     assert either.takes(good)
     assert either.takes(written(name, ("now", {})))
     assert not either.takes(bad)
+
+
+@pytest.mark.parametrize("special", [False, True])
+def test_harmony_has_a_channel_for_everything(special: bool) -> None:
+    thought = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant"
+    said = "<|channel|>commentary<|message|>Let me look.<|end|><|start|>assistant"
+    call = written("harmony", ("add", {"a": 1, "b": 2}))
+    required = Held("harmony", special, "required")
+    assert required.takes(thought + said + call)
+    assert required.takes(call)
+    assert not required.takes(thought + plain("harmony", "x"), whole=False)
+    answer = StructuredOutputsParams(json={"type": "integer"})
+    for tools in ([], TOOLS):
+        held = Held("harmony", special, answer=answer, tools=tools)
+        assert held.takes(thought + plain("harmony", "12<|return|>"))
+        assert not held.takes(thought + plain("harmony", "x"), whole=False)
+        assert not held.takes("12", whole=False)
 
 
 def test_names_are_the_tools() -> None:

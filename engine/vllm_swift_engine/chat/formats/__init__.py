@@ -10,22 +10,28 @@ from vllm_swift_engine.errors import InvalidArgumentError
 
 from .base import ChatFormat, Reasoning
 from .deepseek import DeepSeekV3Format, DeepSeekV31Format
+from .functiongemma import FunctionGemmaFormat
 from .granite import GraniteFormat
+from .harmony import HarmonyFormat
 from .hermes import HermesFormat
 from .llama3 import Llama3Format
 from .mistral import MistralFormat
 from .phi4 import Phi4Format
 from .plain import PlainFormat
+from .qwen3_coder import Qwen3CoderFormat
 
 #: In the order in which they are tried; the last is for templates that know no tools.
 FORMATS: tuple[type[ChatFormat], ...] = (
     HermesFormat,
+    HarmonyFormat,
     Llama3Format,
     MistralFormat,
     Phi4Format,
     GraniteFormat,
     DeepSeekV3Format,
     DeepSeekV31Format,
+    Qwen3CoderFormat,
+    FunctionGemmaFormat,
     PlainFormat,
 )
 

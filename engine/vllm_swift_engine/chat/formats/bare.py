@@ -7,7 +7,7 @@ import re
 from typing import ClassVar
 
 from vllm_swift_engine.chat.calls import read_call, recover
-from vllm_swift_engine.chat.lark import Lark, either, regex
+from vllm_swift_engine.chat.lark import TEXT, Lark, either, regex
 from vllm_swift_engine.chat.reader import Markers, Reader, Steps
 from vllm_swift_engine.chat.sink import Sink
 
@@ -25,6 +25,8 @@ class BareJsonFormat(ChatFormat):
 
     def grammar(self, lark: Lark, want: Want) -> str:
         """Text that does not begin like a call, or calls."""
+        if not want.functions:
+            return want.answer or TEXT
         options = [call_rule(lark, one, self.arguments_key) for one in want.functions]
         calls = repeated(either(options), lark.text(self.separator), want.several)
         prefixed = f"({lark.text(self.prefix)})? {calls}" if self.prefix else calls
@@ -34,7 +36,7 @@ class BareJsonFormat(ChatFormat):
             return f"{want.answer} | {prefixed}"
         names = "|".join(re.escape(json.dumps(one.name)[1:-1]) for one in want.functions)
         like_call = regex(rf'\s*\{{\s*"name"\s*:\s*"({names})"(?s:.*)')
-        text = lark.terminal("NO_CALL", f"/(?s:.*)/ & ~{like_call}")
+        text = lark.terminal(f"/(?s:.*)/ & ~{like_call}")
         if self.prefix:
             return f"{text} | {lark.until(self.prefix, text)} {calls} | {calls}"
         return f"{text} | {calls}"

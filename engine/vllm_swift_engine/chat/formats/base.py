@@ -19,6 +19,9 @@ Tool = dict[str, Any]
 #: The tools that may be called: their names, and the JSON schemas of their arguments.
 Tools = Mapping[str, Mapping[str, Any]]
 
+#: What models write after a marker, and never white space for ever.
+SPACE = r"/[ \n]{0,4}/"
+
 TOOLS_PROMPT = """You can call these functions:
 {functions}
 
@@ -44,8 +47,8 @@ class Function(NamedTuple):
     name: str
     #: The JSON schema of its arguments, as llguidance takes it.
     schema: str
-    #: The schema as the caller gave it.
-    parameters: Mapping[str, Any]
+    #: Whether what the grammar cannot enforce is refused.
+    strict: bool
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,23 @@ class ChatFormat(ABC):
         return f"Result of {message['name'] or 'the tool'}: {message['content']}"
 
     # ------------------------------------------------------------------ answers
+
+    def is_bare(self, prompt: str) -> bool:
+        """Whether an answer without calls is what follows the prompt, nothing before or around."""
+        return self.reasoning is None or prompt.rstrip().endswith(self.reasoning.end)
+
+    def reasoning_rule(self, lark: Lark, prompt: str) -> str:
+        """The expression for reasoning up to the answer; empty where there is none."""
+        if self.reasoning is None or self.is_bare(prompt):
+            return ""
+        rest = f"{lark.until(self.reasoning.end)} {lark.terminal(SPACE)}"
+        if self.reasoning.opened_by(prompt):
+            return rest
+        return f"({lark.text(self.reasoning.begin)} {rest})?"
+
+    def needed_markers(self, tools: bool) -> tuple[str, ...]:
+        """The markers that the parser has to see."""
+        return (*(self.reasoning or ()), *(self.markers if tools else ()))
 
     @abstractmethod
     def grammar(self, lark: Lark, want: Want) -> str:

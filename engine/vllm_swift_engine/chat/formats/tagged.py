@@ -42,6 +42,8 @@ class TaggedFormat(ChatFormat):
 
     def grammar(self, lark: Lark, want: Want) -> str:
         """Text, or text up to the first ``begin`` and blocks; blocks alone where calls must be."""
+        if not want.functions:
+            return want.answer or TEXT
         blocks = self.blocks_rule(lark, want)
         if not want.text:
             return f"{lark.text(self.begins[0])} {blocks}"
