@@ -26,7 +26,8 @@ extension Scheduler {
     let decoding = step.layout.sequences.reduce(limits.cost.fixed) {
       $0 + limits.cost.rows($1.rows.count, at: $1.position)
     }
-    return StepBudget(rows: rows, cost: (StepCost.most - 1) * decoding)
+    return StepBudget(
+      rows: rows, cost: limits.cost.ofPrompts(beside: step.members.count, costing: decoding))
   }
 
   /// Of equal priority, the prompt with the least left comes first, so that a short one need not wait

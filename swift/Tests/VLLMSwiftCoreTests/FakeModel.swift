@@ -112,7 +112,7 @@ struct Player {
 
   init(
     maxRows: Int = 16, maxSequences: Int = 8, blocks: Int = 64,
-    cost: StepCost = StepCost(fixed: 2, contextPerRow: 2000)
+    cost: StepCost = StepCost(fixed: 4, contextPerRow: 2000, contextPerSequence: 540)
   ) {
     scheduler = Scheduler(
       Scheduler.Limits(maxRows: maxRows, maxSequences: maxSequences, blocks: blocks, cost: cost))

@@ -49,7 +49,9 @@ final class PlanExecutor: Executor {
   var bytesPerBlock: Int { Self.cacheBytes(config, blocks: 1) }
   /// Measured with SmolLM2-135M on two cores with AVX-512, from one row a step to 256 and contexts
   /// up to 3,840.
-  var stepCost: StepCost { StepCost(fixed: 2, contextPerRow: 2000) }
+  var stepCost: StepCost {
+    StepCost(fixed: 4, contextPerRow: 2000, contextPerSequence: 540)
+  }
 
   /// 0 for shapes that the cache cannot have.
   private static func cacheBytes(_ config: any ArchitectureConfig, blocks: Int) -> Int {

@@ -28,7 +28,9 @@ final class ReferenceExecutor: Executor {
   var bytesPerBlock: Int { cache.bytesPerBlock }
   /// On a GPU, from the step times of stock MLX ops at Qwen3-0.6B's shape on an H200: 3 ms for one
   /// row, 9.7 for 64.
-  var stepCost: StepCost { StepCost(fixed: stream.isGPU ? 28 : 2, contextPerRow: 2000) }
+  var stepCost: StepCost {
+    StepCost(fixed: stream.isGPU ? 28 : 4, contextPerRow: 2000, contextPerSequence: 540)
+  }
 
   func allocateCache(blocks: Int) throws {
     // Grows with use instead: MLX has no memory that costs nothing until it is written.
