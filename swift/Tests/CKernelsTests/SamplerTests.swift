@@ -79,14 +79,16 @@ import Testing
 
   // MARK: - Samplers
 
-  /// Tokens of `run`, each drawn from naively processed logits, in vLLM's order.
+  /// Tokens of `run`, each drawn from naively processed logits, in vLLM's order; nil if all are
+  /// banned at some point.
   private func wanted(
     _ run: SamplerRun, _ logits: [[Float]], _ draws: [(temperature: Float, uniform: Float)]
-  ) throws -> [Int32] {
+  ) throws -> [Int32]? {
     var output: [Int32] = []
     for (logits, draw) in zip(logits, draws) {
       let plain = row(temperature: draw.temperature, uniform: draw.uniform)
       output += try tokens(self.draw([run.adjusted(logits, output: output)], [plain]))
+      if output.last == Int32(CK_LOGITS_MASKED) { return nil }
     }
     return output
   }
@@ -109,7 +111,7 @@ import Testing
     while runs.count < sequences {
       let run = SamplerRun.random(vocabulary: vocabulary, &numbers)
       // A small vocabulary can be banned as a whole; such a sequence has no answer.
-      guard let tokens = try? wanted(run, logits[runs.count], draws) else { continue }
+      guard let tokens = try wanted(run, logits[runs.count], draws) else { continue }
       runs.append(run)
       samplers.append(try run.sampler())
       expected.append(tokens)
@@ -244,12 +246,20 @@ import Testing
     #expect(entries.map(\.rank) == [4, 1, 2])
   }
 
-  @Test func logprobsOfLogitsThatAreNoNumbersFailNamingTheRow() throws {
-    for bad: Float in [.nan, .infinity] {
-      let error = try #require(throws: (any Error).self) {
-        try tokens(draw([[1, 2], [1, bad]], [row(), row(known: 0, logprobs: 0)]))
-      }
-      #expect("\(error)".contains("row 1 "))
+  @Test func logitsThatAreNoNumbersHaveNoLogprobs() throws {
+    for (bad, code) in [(Float.nan, CK_LOGITS_NAN), (.infinity, CK_LOGITS_INFINITE)] {
+      let drawn = try draw([[1, 2], [1, bad]], [row(logprobs: 0), row(known: 0, logprobs: 1)])
+      #expect(try tokens(drawn) == [1, Int32(code)])
+      let entries = try #require(drawn.logprobs).elements(of: ck_logprob.self, on: stream)
+      #expect(entries.count == 3 && entries[0].token == 1)
     }
+  }
+
+  @Test func aSequenceWithoutATokenLeavesTheOthersOfTheNextStepAlone() throws {
+    let sampler = try SamplerRun(vocabulary: 2).sampler()
+    let bad = try draw([[.nan, 2], [1, 2]], [row(sampler), row()])
+    let next = try draw([[1, 2], [3, 2]], [row(sampler, index: 1), row()])
+    #expect(try tokens(bad) == [Int32(CK_LOGITS_NAN), 1])
+    #expect(try tokens(next)[1] == 0)
   }
 }

@@ -218,6 +218,14 @@ typedef struct ck_logprob {
   int32_t rank;  /* 1: most likely. Of a row's own token: how many logits are as large as its. */
 } ck_logprob;
 
+/* In place of a row's token, where its logits give none. Other rows do not suffer, and a later step
+ * may still name that token: it stands for any. */
+enum {
+  CK_LOGITS_NAN = -1,
+  CK_LOGITS_INFINITE = -2, /* and the row wants more than the largest */
+  CK_LOGITS_MASKED = -3    /* none is above minus infinity */
+};
+
 /* One token a row. logits: float32 [rows, vocabulary]. tokens: lazy int32 [rows], drawn or known.
  * Order as in vLLM's V1 sampler: allowed ids, bad words, end_ids below min_tokens, bias,
  * repetition, frequency and presence penalty; temperature, min-p, top-k, top-p (of what those two

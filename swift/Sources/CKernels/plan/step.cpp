@@ -154,6 +154,7 @@ std::vector<int32_t> StepData::resolved(const int32_t* previous, int vocabulary)
   for (int32_t& id : ids) {
     if (id >= 0) continue;
     id = previous[-1 - id];
+    if (id < 0 && id >= CK_LOGITS_MASKED) id = 0;
     if (id < 0 || id >= vocabulary) {
       throw std::out_of_range("step: token " + text(id) +
                               " of the step before is not in the vocabulary of " +

@@ -20,10 +20,6 @@ constexpr uint16_t kDropped = kBuckets;
   throw std::invalid_argument("sampling of row " + std::to_string(row) + ": " + why);
 }
 
-[[noreturn]] void fail(int row, const std::string& why) {
-  throw std::domain_error("the logits of row " + std::to_string(row) + " " + why);
-}
-
 constexpr int kBlock = 1024, kLanes = 16;
 
 /// The largest of kBlock logits, and whether all are numbers. By lanes, since a maximum in one
@@ -44,7 +40,7 @@ bool largest_of_block(const float* x, float& largest) {
 
 }  // namespace
 
-Peak peak_of(const float* logits, int vocabulary, int row) {
+Peak peak_of(const float* logits, int vocabulary) {
   float largest = -std::numeric_limits<float>::infinity();
   int first = 0;  // of what holds the largest
   auto take = [&](float value, int at) {
@@ -56,14 +52,14 @@ Peak peak_of(const float* logits, int vocabulary, int row) {
   int whole = vocabulary / kBlock * kBlock;
   for (int at = 0; at < whole; at += kBlock) {
     float value;
-    if (!largest_of_block(logits + at, value)) fail(row, "hold NaN");
+    if (!largest_of_block(logits + at, value)) return {value, CK_LOGITS_NAN};
     take(value, at);
   }
   for (int i = whole; i < vocabulary; i++) {
-    if (std::isnan(logits[i])) fail(row, "hold NaN");
+    if (std::isnan(logits[i])) return {logits[i], CK_LOGITS_NAN};
     take(logits[i], i);
   }
-  if (largest == -std::numeric_limits<float>::infinity()) fail(row, "are all minus infinity");
+  if (largest == -std::numeric_limits<float>::infinity()) return {largest, CK_LOGITS_MASKED};
   const float* token = std::find(logits + first, logits + vocabulary, largest);
   return {largest, static_cast<int32_t>(token - logits)};
 }
@@ -94,11 +90,12 @@ void check_sampling(const ck_sampling& s, int vocabulary, int row) {
   }
 }
 
-int32_t Drawer::draw(const float* logits, int vocabulary, const ck_sampling& sampling, int row) {
-  float largest = peak_of(logits, vocabulary, row).value;
-  if (std::isinf(largest)) fail(row, "hold infinity");
+int32_t Drawer::draw(const float* logits, int vocabulary, const ck_sampling& sampling) {
+  Peak peak = peak_of(logits, vocabulary);
+  if (peak.token < 0) return peak.token;
+  if (std::isinf(peak.value)) return CK_LOGITS_INFINITE;
   vocabulary_ = vocabulary;
-  fill(logits, largest, sampling);
+  fill(logits, peak.value, sampling);
 
   Bound kept = whole();
   if (sampling.top_k > 0) kept = first_tokens(sampling.top_k);

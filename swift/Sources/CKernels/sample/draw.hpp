@@ -20,19 +20,19 @@ namespace ck {
 /// Throws std::invalid_argument, naming the row, for parameters out of range.
 void check_sampling(const ck_sampling& sampling, int vocabulary, int row);
 
-/// The largest of a row's logits, and the first that is equal to it.
+/// The largest of a row's logits, and the first that is equal to it. In that one's place
+/// CK_LOGITS_NAN, or CK_LOGITS_MASKED where none is above minus infinity.
 struct Peak {
   float value;
   int32_t token;
 };
 
-/// Throws std::domain_error, naming the row, if a logit is NaN or none is above minus infinity.
-Peak peak_of(const float* logits, int vocabulary, int row);
+Peak peak_of(const float* logits, int vocabulary);
 
 class Drawer {
  public:
-  /// As above; also throws std::domain_error if the largest logit is infinite.
-  int32_t draw(const float* logits, int vocabulary, const ck_sampling& sampling, int row);
+  /// A token, or what peak_of has in its place, or CK_LOGITS_INFINITE.
+  int32_t draw(const float* logits, int vocabulary, const ck_sampling& sampling);
 
  private:
   /// A place in the order of tokens: all tokens of the buckets before `bucket`, and the first

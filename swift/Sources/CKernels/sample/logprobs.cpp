@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <stdexcept>
-#include <string>
 
 #include "draw.hpp"
 #include "exponential.hpp"
@@ -51,20 +49,26 @@ void find_largest(const float* logits, int vocabulary, int count, ck_logprob* ou
 
 }  // namespace
 
-void write_logprobs(const float* logits, int vocabulary, int32_t token, int count, int row,
-                    ck_logprob* out) {
-  float largest = peak_of(logits, vocabulary, row).value;
-  if (std::isinf(largest)) {
-    throw std::domain_error("the logits of row " + std::to_string(row) + " hold infinity");
+int32_t write_logprobs(const float* logits, int vocabulary, int32_t token, int count,
+                       ck_logprob* out) {
+  Peak peak = peak_of(logits, vocabulary);
+  if (token >= 0 && peak.token < 0) token = peak.token;
+  if (token >= 0 && std::isinf(peak.value)) token = CK_LOGITS_INFINITE;
+  if (token < 0) {
+    std::fill_n(out, 1 + count, ck_logprob{});
+    return token;
   }
-  double sum = log_sum(logits, vocabulary, largest);
-  auto logprob = [&](int32_t id) { return static_cast<float>(logits[id] - double(largest) - sum); };
+  double sum = log_sum(logits, vocabulary, peak.value);
+  auto logprob = [&](int32_t id) {
+    return static_cast<float>(logits[id] - double(peak.value) - sum);
+  };
   out[0] = {token, logprob(token), rank_of(logits, vocabulary, logits[token])};
   if (count > 0) find_largest(logits, vocabulary, count, out + 1);
   for (int i = 1; i <= count; i++) {
     out[i].logprob = logprob(out[i].token);
     out[i].rank = i;
   }
+  return token;
 }
 
 }  // namespace ck

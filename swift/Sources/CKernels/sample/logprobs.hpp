@@ -7,10 +7,10 @@
 namespace ck {
 
 /// Writes 1 + `count` entries: of `token`, then of the most likely tokens, the lower id of equals
-/// first. Sums have one order. Throws std::domain_error, naming the row, for logits that are NaN,
-/// plus infinity, or all minus infinity.
-void write_logprobs(const float* logits, int vocabulary, int32_t token, int count, int row,
-                    ck_logprob* out);
+/// first. Sums have one order. Returns `token`; or, with entries of zeros, CK_LOGITS_* where the
+/// logits have no logprobs or `token` is that already.
+int32_t write_logprobs(const float* logits, int vocabulary, int32_t token, int count,
+                       ck_logprob* out);
 
 }  // namespace ck
 

@@ -72,8 +72,8 @@ void Rows::take_samplers(int vocabulary) {
 
 int32_t Rows::drawn(int row, const float* logits, int vocabulary) const {
   const ck_sampling& s = sampling[row];
-  return s.temperature == 0 ? ck::peak_of(logits, vocabulary, row).token
-                            : ck::Drawer().draw(logits, vocabulary, s, row);
+  return s.temperature == 0 ? ck::peak_of(logits, vocabulary).token
+                            : ck::Drawer().draw(logits, vocabulary, s);
 }
 
 void Rows::draw(int row, const float* logits, int vocabulary, int32_t* tokens,
@@ -86,13 +86,14 @@ void Rows::draw(int row, const float* logits, int vocabulary, int32_t* tokens,
     sampler.rewind(s.index);
     sampler.adjust(logits, adjusted.data());
     tokens[row] = drawn(row, adjusted.data(), vocabulary);
-    sampler.append(tokens[row]);
+    // Some token in place of none, so that a step that is already queued finds its count.
+    sampler.append(std::max(tokens[row], 0));
   } else {
     tokens[row] = s.known >= 0 ? s.known : drawn(row, logits, vocabulary);
   }
   if (s.logprobs < 0) return;
-  ck::write_logprobs(logits, vocabulary, tokens[row], s.logprobs, row,
-                     logprobs + first_logprob[row]);
+  tokens[row] = ck::write_logprobs(logits, vocabulary, tokens[row], s.logprobs,
+                                   logprobs + first_logprob[row]);
 }
 
 /// input: logits, float32 [rows, vocabulary]. outputs: int32 [rows] and, where a row asks for

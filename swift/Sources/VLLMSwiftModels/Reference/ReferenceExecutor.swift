@@ -44,10 +44,9 @@ final class ReferenceExecutor: Executor {
       try MLXArray.asyncEval(cache.arrays)
       return StepResult(tokens: cache.layers[0].keys)
     }
-    // Stock ops keep no state between steps, so the sampler of the CPU serves those that need it.
+    // Stock ops keep no state between steps and see no NaN, so they draw where nothing else can.
     let result =
-      rows.arePlainDraws
-      ? try drawn(rows, of: logits) : try StepResult(rows, of: logits, on: stream)
+      stream.isGPU ? try drawn(rows, of: logits) : try StepResult(rows, of: logits, on: stream)
     try MLXArray.asyncEval(result.arrays + cache.arrays)
     return result
   }

@@ -16,10 +16,6 @@ public struct SampledRows {
   }
 
   var isEmpty: Bool { rows.isEmpty }
-  /// Whether a draw from each row's logits is all there is to do.
-  var arePlainDraws: Bool {
-    rows.allSatisfy { $0.sampler == nil && $0.sample.known == nil && $0.sample.logprobs == nil }
-  }
 
   /// In the form of the sampling ops, for the length of `body`.
   func withParameters<Result>(_ body: ([ck_sampling]) throws -> Result) rethrows -> Result {
@@ -68,6 +64,19 @@ public struct StepResult {
   }
 
   var arrays: [MLXArray] { [tokens] + (logprobs.map { [$0] } ?? []) }
+
+  /// Why a row has no token, where `token` stands in its place.
+  public static func fault(of token: Int32) -> EngineError? {
+    guard token < 0 else { return nil }
+    let what =
+      switch token {
+      case Int32(CK_LOGITS_NAN): "hold NaN"
+      case Int32(CK_LOGITS_INFINITE): "hold infinity"
+      default: "leave no token to draw"
+      }
+    return EngineError(
+      .backend, "the model's logits for this request \(what); other requests are not affected")
+  }
 
   /// Waits. The logprobs of each of the step's samples, in the order of `ck_sample`.
   public func logprobs(of samples: [Scheduler.Sample], on stream: MLXStream) throws
