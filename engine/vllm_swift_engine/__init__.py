@@ -14,6 +14,7 @@ from .grammar import StructuredOutputsParams
 from .outputs import (
     CompletionOutput,
     EngineStats,
+    Histogram,
     Logprob,
     ModelInfo,
     RequestOutput,
@@ -29,6 +30,7 @@ __all__ = [
     "CompletionOutput",
     "Engine",
     "EngineStats",
+    "Histogram",
     "Logprob",
     "ModelInfo",
     "Prefix",

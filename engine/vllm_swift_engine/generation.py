@@ -135,11 +135,15 @@ class Generation(Generic[ChannelT]):
                 asked = request.prompt.sampling.stop_token_ids or ()
                 stop = event.stop_token if event.stop_token in asked else None
                 completion.finish(_REASONS.get(event.finish, "cancelled"), stop)
-            if ended is None and completion.finish_reason is not None:
-                request.unfinished -= 1
-                if not request.unfinished:
-                    request.info = self._session.finish(event.request)
-                    self._running -= 1
+            if ended is not None or completion.finish_reason is None:
+                continue
+            request.unfinished -= 1
+            if not request.unfinished:
+                request.info = self._session.finish(event.request)
+                self._running -= 1
+            elif event.finish == FINISH_NONE:
+                # A stop string, which the engine knows nothing of.
+                self._session.runtime.cancel_sequence(event.request, event.sequence)
 
     def outputs(self) -> list[RequestOutput]:
         """The results, in the order of the prompts. All requests must have ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Literal
 
 FinishReason = Literal["stop", "length", "cancelled"]
@@ -132,6 +133,31 @@ class ModelInfo:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Histogram:
+    """How long things took, in Prometheus's form: buckets that count all up to their bounds."""
+
+    #: Seconds, ascending.
+    bounds: tuple[float, ...]
+    #: How many took at most so long; one for each bound.
+    at_most: tuple[int, ...]
+    #: Of all, those above the last bound too.
+    count: int
+    #: Seconds of all together.
+    sum: float
+
+    @property
+    def mean(self) -> float:
+        """Seconds; 0 where nothing was counted."""
+        return self.sum / self.count if self.count else 0.0
+
+    def quantile(self, share: float) -> float:
+        """The least bound that ``share`` (0 to 1) of all keep to; infinity above the last one."""
+        wanted = share * self.count
+        reached = zip(self.bounds, self.at_most, strict=True)
+        return next((bound for bound, count in reached if count >= wanted), math.inf)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class EngineStats:
     """Counters of the process's runtime, over all its models."""
 
@@ -155,6 +181,14 @@ class EngineStats:
     prefix_hits: int
     #: Blocks that no sequence holds, with a prefix that may be asked for again.
     kv_blocks_cached: int
+    #: From submission to the first prefill step.
+    queue_time: Histogram
+    #: From submission to the first token.
+    time_to_first_token: Histogram
+    #: Between two tokens of one sequence.
+    inter_token_time: Histogram
+    #: From submission to the end, of requests that had tokens and did not fail.
+    request_time: Histogram
 
     @property
     def kv_use(self) -> float:

@@ -128,6 +128,10 @@ def vsw_cancel() -> None:
     on_unknown_requests(lib.vsw_cancel)
 
 
+def vsw_cancel_sequence() -> None:
+    on_unknown_requests(lambda runtime, request: lib.vsw_cancel_sequence(runtime, request, 2**31))
+
+
 def vsw_release() -> None:
     on_unknown_requests(lib.vsw_release)
 

@@ -189,3 +189,48 @@ def test_a_timeout_is_seconds_above_zero(engine: Engine, timeout: object) -> Non
 def test_a_priority_is_an_integer(engine: Engine, priority: object) -> None:
     with pytest.raises(InvalidArgumentError, match="priority"):
         engine.generate(PROMPT, SEEDED, priority=priority)  # type: ignore[call-overload]
+
+
+def test_an_output_that_meets_a_stop_string_ends_at_once_and_the_others_go_on(
+    engine: Engine,
+) -> None:
+    free = dataclasses.replace(SEEDED, max_tokens=400, n=3, ignore_eos=True)
+    outputs = engine.generate(PROMPT[:8], free).outputs
+    # Text that comes early in one of them and not at all in another.
+    stop = next(
+        text[start : start + 3]
+        for text in (output.text[:40] for output in outputs)
+        for start in range(len(text) - 3)
+        if sum(text[start : start + 3] in output.text for output in outputs) == 1
+    )
+    before = engine.stats().output_tokens
+    stopped = engine.generate(PROMPT[:8], dataclasses.replace(free, stop=stop))
+    reasons = [output.finish_reason for output in stopped.outputs]
+    assert sorted(reasons) == ["length", "length", "stop"]
+    for output, alone in zip(stopped.outputs, outputs, strict=True):
+        assert alone.text.startswith(output.text)
+    drawn = engine.stats().output_tokens - before
+    # A few more than were told of: the engine is a step or two ahead of its reader.
+    assert drawn < 2 * 400 + 200
+    assert engine.stats().kv_blocks_used == 0
+
+
+def test_latencies_are_counted(engine: Engine) -> None:
+    before, params = engine.stats(), dataclasses.replace(SEEDED, ignore_eos=True)
+    output = engine.generate([PROMPT[:20], PROMPT[20:40]], params)[0]
+    with engine.stream(PROMPT, params) as stream:
+        next(stream)
+    after = engine.stats()
+
+    def more(name: str) -> int:
+        return int(getattr(after, name).count - getattr(before, name).count)
+
+    assert [more("queue_time"), more("time_to_first_token"), more("request_time")] == [3, 3, 3]
+    assert 2 * 11 <= more("inter_token_time") <= 3 * 11
+    for histogram in (after.queue_time, after.inter_token_time, after.request_time):
+        assert list(histogram.bounds) == sorted(histogram.bounds)
+        assert list(histogram.at_most) == sorted(histogram.at_most)
+        assert histogram.at_most[-1] == histogram.count
+        assert histogram.quantile(0) <= histogram.quantile(0.5) <= histogram.quantile(1)
+        assert 0 < histogram.mean <= histogram.quantile(1)
+    assert after.request_time.sum >= before.request_time.sum + output.timings.decode_s

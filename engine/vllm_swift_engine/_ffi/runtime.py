@@ -23,7 +23,7 @@ from vllm_swift_engine.errors import (
     VLLMSwiftError,
     from_code,
 )
-from vllm_swift_engine.outputs import EngineStats
+from vllm_swift_engine.outputs import EngineStats, Histogram
 
 from .channel import Channel, Event
 from .convert import Prompt, check, error_from, sized, submit_params
@@ -108,6 +108,11 @@ class Runtime:
         )
         return counts, failure
 
+    def cancel_sequence(self, request: int, sequence: int) -> None:
+        """Ends one output of a request; its last event follows."""
+        if self._ended is None:
+            self._lib.vsw_cancel_sequence(self.handle, request, sequence)
+
     def release(self, request: int) -> None:
         """Forgets a request, cancelling it if it still runs. Harmless when done twice."""
         if self.forked:
@@ -122,9 +127,15 @@ class Runtime:
         stats = sized(self.library, "vsw_stats")
         error = self._ffi.new("vsw_error *")
         check(self.library, self._lib.vsw_runtime_get_stats(self.handle, stats, error), error)
-        return EngineStats(
-            **{name: getattr(stats, name) for name in EngineStats.__dataclass_fields__}
-        )
+        bounds = tuple(bound / 1e6 for bound in stats.latency_bounds_us)
+
+        def value(name: str) -> Any:
+            field = getattr(stats, name)
+            if isinstance(field, int):
+                return field
+            return Histogram(bounds, tuple(field.at_most), field.count, field.sum_us / 1e6)
+
+        return EngineStats(**{name: value(name) for name in EngineStats.__dataclass_fields__})
 
     def destroy(self) -> None:
         """Cancels every request, unloads every model and joins both threads."""

@@ -158,9 +158,21 @@ extension vsw_submit_params {
   }
 }
 
-extension Duration {
-  var microseconds: UInt64 {
-    let (seconds, attoseconds) = components
-    return UInt64(max(0, seconds)) * 1_000_000 + UInt64(max(0, attoseconds)) / 1_000_000_000_000
+// MARK: - Histograms
+
+extension vsw_histogram {
+  init(_ histogram: Histogram) {
+    self.init()
+    count = histogram.count
+    sum_us = histogram.microseconds
+    copy(histogram.atMost, to: &at_most)
+  }
+}
+
+/// Fills a C array of as many elements, which Swift sees as a tuple.
+func copy<Tuple>(_ values: [UInt64], to array: inout Tuple) {
+  precondition(MemoryLayout<Tuple>.size == values.count * MemoryLayout<UInt64>.size)
+  withUnsafeMutableBytes(of: &array) { target in
+    values.withUnsafeBytes { target.copyMemory(from: $0) }
   }
 }

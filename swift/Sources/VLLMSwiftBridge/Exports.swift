@@ -85,7 +85,7 @@ public func runtimeGetStats(
   status(error) {
     let stats = try required(stats, "stats")
     try vsw_stats.check(stats)
-    let (counters, models) = try Handles.runtimes.object(runtime).stats()
+    let (counters, latencies, models) = try Handles.runtimes.object(runtime).stats()
     let schedule = counters.schedule
     var result = vsw_stats()
     result.models = UInt32(clamping: models)
@@ -101,6 +101,11 @@ public func runtimeGetStats(
     result.prefix_queries = UInt64(schedule.prefixQueries)
     result.prefix_hits = UInt64(schedule.prefixHits)
     result.kv_blocks_cached = UInt64(schedule.blocksCached)
+    copy(Histogram.bounds, to: &result.latency_bounds_us)
+    result.queue_time = vsw_histogram(latencies.queue)
+    result.time_to_first_token = vsw_histogram(latencies.firstToken)
+    result.inter_token_time = vsw_histogram(latencies.interToken)
+    result.request_time = vsw_histogram(latencies.request)
     vsw_stats.write(result, to: stats)
   }
 }

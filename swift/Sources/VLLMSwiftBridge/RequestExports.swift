@@ -128,6 +128,12 @@ public func cancel(_ runtime: OpaquePointer?, _ request: vsw_request) {
   try? Handles.runtimes.object(runtime).cancel(request)
 }
 
+@_cdecl("vsw_cancel_sequence")
+public func cancelSequence(_ runtime: OpaquePointer?, _ request: vsw_request, _ sequence: UInt32) {
+  try? Handles.runtimes.object(runtime).cancel(
+    SequenceID(request: request, index: Int(sequence)))
+}
+
 @_cdecl("vsw_release")
 public func release(_ runtime: OpaquePointer?, _ request: vsw_request) {
   try? Handles.runtimes.object(runtime).release(request)

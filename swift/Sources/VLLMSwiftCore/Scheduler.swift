@@ -109,11 +109,10 @@ public final class Scheduler {
 
   /// Ends a request; its blocks are free for the next step. O(waiting + running).
   /// - Returns: whether it was there and not yet finished.
-  public func cancel(_ id: RequestID) -> Bool {
-    let ended = (waiting + running).filter { $0.id.request == id }
-    for sequence in ended { end(sequence) }
-    return !ended.isEmpty
-  }
+  public func cancel(_ id: RequestID) -> Bool { endAll { $0.id.request == id } }
+
+  /// The same of one output of a request.
+  public func cancel(_ id: SequenceID) -> Bool { endAll { $0.id == id } }
 
   /// Ends every request, as after a failure of the backend, and forgets what the blocks hold, pinned
   /// or not.
@@ -179,6 +178,12 @@ extension Scheduler {
         tokens, after: end, block: sequence.blocks[sequence.registered])
       sequence.registered += 1
     }
+  }
+
+  private func endAll(where isMeant: (Sequence) -> Bool) -> Bool {
+    let ended = (waiting + running).filter(isMeant)
+    for sequence in ended { end(sequence) }
+    return !ended.isEmpty
   }
 
   private func end(_ sequence: Sequence) {

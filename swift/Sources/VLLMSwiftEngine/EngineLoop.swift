@@ -84,6 +84,8 @@ final class EngineLoop {
       }
     case .cancel(let request):
       for runner in runners { runner.cancel(request) }
+    case .cancelOne(let sequence):
+      for runner in runners { runner.cancel(sequence) }
     case .visit(let id, let body):
       body(runner(id))
     }

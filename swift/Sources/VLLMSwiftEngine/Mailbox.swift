@@ -10,6 +10,7 @@ enum Command: Sendable {
   case unload(ModelID, Reply<Void>)
   case submit(ModelID, [Submission])
   case cancel(RequestID)
+  case cancelOne(SequenceID)
   /// Something to do with a model between two steps; nil if it is closed.
   case visit(ModelID, @Sendable (ModelRunner?) -> Void)
 }

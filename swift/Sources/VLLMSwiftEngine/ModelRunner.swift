@@ -54,13 +54,21 @@ final class ModelRunner {
     requests.end(request, .cancelled)
   }
 
+  /// Ends one output of a request; the others go on.
+  func cancel(_ sequence: SequenceID) {
+    guard scheduler.cancel(sequence) else { return }
+    publish()
+    guard requests.cancelled(sequence) else { return }
+    deadlines.remove(sequence.request)
+    samplers.remove(sequence.request)
+  }
+
   /// Ends the requests whose time is over.
   private func expire() {
-    for request in deadlines.takeDue() where scheduler.cancel(request) {
-      publish()
-      requests.end(
-        request, .error,
-        error: EngineError(
+    for request in deadlines.takeDue() {
+      end(
+        request,
+        EngineError(
           .timedOut, "the request did not end within its timeout: raise it, or ask for less"))
     }
   }
@@ -123,6 +131,7 @@ final class ModelRunner {
       tokens = try result.tokens.elements(of: Int32.self, on: stream)
     }
     let logprobs = try result.logprobs(of: step.samples, on: stream)
+    endThose(of: step, without: tokens)
     counters.outputTokens += step.samples.count { $0.known == nil }
     let outcomes = scheduler.complete(step, tokens: tokens)
     publish()
@@ -130,6 +139,23 @@ final class ModelRunner {
       deadlines.remove(request)
       samplers.remove(request)
     }
+  }
+
+  /// Ends the requests of rows that have no token.
+  private func endThose(of step: Scheduler.Step, without tokens: [Int32]) {
+    for (sample, token) in zip(step.samples, tokens) {
+      guard let fault = StepResult.fault(of: token) else { continue }
+      end(sample.sequence.request, fault)
+    }
+  }
+
+  /// Ends a request that has not ended yet.
+  private func end(_ request: RequestID, _ error: EngineError) {
+    deadlines.remove(request)
+    guard scheduler.cancel(request) else { return }
+    samplers.remove(request)
+    publish()
+    requests.end(request, .error, error: error)
   }
 
   private func fail(_ error: any Error) {

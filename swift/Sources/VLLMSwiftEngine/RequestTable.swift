@@ -20,27 +20,48 @@ final class RequestTable: Sendable {
     let submitted: ContinuousClock.Instant
     var started: ContinuousClock.Instant?
     var firstToken: ContinuousClock.Instant?
+    /// Of each sequence that has one.
+    var lastTokens: [Int: ContinuousClock.Instant] = [:]
     /// Indices of the sequences that have not ended.
     var running: Set<Int>
     var info: RequestInfo
 
     var ended: Bool { running.isEmpty }
 
-    mutating func note(_ outcome: Scheduler.Outcome, at now: ContinuousClock.Instant) {
+    mutating func note(
+      _ outcome: Scheduler.Outcome, at now: ContinuousClock.Instant, _ latencies: inout Latencies
+    ) {
       if let first = firstToken {
         info.decode = now - first
       } else {
         firstToken = now
         info.prefill = now - (started ?? now)
+        latencies.firstToken.add(now - submitted)
       }
-      info.outputTokens += outcome.token == nil ? 0 : 1
-      if outcome.finish != nil { running.remove(outcome.sequence.index) }
+      if outcome.token != nil {
+        info.outputTokens += 1
+        let last = lastTokens.updateValue(now, forKey: outcome.sequence.index)
+        if let last { latencies.interToken.add(now - last) }
+      }
+      if outcome.finish != nil { end(outcome.sequence.index, at: now, &latencies) }
+    }
+
+    mutating func end(
+      _ index: Int, at now: ContinuousClock.Instant, _ latencies: inout Latencies
+    ) {
+      guard running.remove(index) != nil, ended else { return }
+      noteEnd(at: now, &latencies)
+    }
+
+    func noteEnd(at now: ContinuousClock.Instant, _ latencies: inout Latencies) {
+      if firstToken != nil { latencies.request.add(now - submitted) }
     }
   }
 
   private struct State {
     var records: [RequestID: Record] = [:]
     var next: RequestID = 1
+    var latencies = Latencies()
   }
 
   private let state = Monitor(State())
@@ -67,6 +88,8 @@ final class RequestTable: Sendable {
     }
   }
 
+  var latencies: Latencies { state.withLock { $0.latencies } }
+
   func info(_ id: RequestID) throws -> RequestInfo {
     try state.withLock { state in
       guard let record = state.records[id] else {
@@ -82,6 +105,8 @@ final class RequestTable: Sendable {
     state.withLock { state in
       guard let record = state.records.removeValue(forKey: id) else { return false }
       for index in 0..<record.outputs { events.discard(SequenceID(request: id, index: index)) }
+      // Its reader has had enough, as of one that found a stop string.
+      if !record.ended { record.noteEnd(at: .now, &state.latencies) }
       return !record.ended
     }
   }
@@ -93,6 +118,7 @@ final class RequestTable: Sendable {
       let now = ContinuousClock.now
       state.records[start.request]?.started = now
       state.records[start.request]?.info.queued = now - record.submitted
+      state.latencies.queue.add(now - record.submitted)
       state.records[start.request]?.info.cachedTokens = start.cachedTokens
     }
   }
@@ -117,7 +143,7 @@ final class RequestTable: Sendable {
       }
       for outcome in outcomes {
         let id = outcome.sequence.request
-        if state.records[id]?.note(outcome, at: now) != nil {
+        if state.records[id]?.note(outcome, at: now, &state.latencies) != nil {
           new.append(Event(outcome, logprobs: logprobs[outcome.sample]))
         }
         if state.records[id]?.ended ?? true { ended.append(id) }
@@ -127,10 +153,24 @@ final class RequestTable: Sendable {
     }
   }
 
+  /// Ends one sequence of a request from outside the schedule.
+  /// - Returns: whether it was the last.
+  func cancelled(_ sequence: SequenceID) -> Bool {
+    state.withLock { state in
+      guard state.records[sequence.request]?.running.contains(sequence.index) == true else {
+        return false
+      }
+      state.records[sequence.request]?.end(sequence.index, at: .now, &state.latencies)
+      events.push([Event(sequence: sequence, finish: .cancelled)])
+      return state.records[sequence.request]?.ended == true
+    }
+  }
+
   /// Ends a request's sequences from outside the schedule.
   func end(_ id: RequestID, _ reason: FinishReason, error: EngineError? = nil) {
     state.withLock { state in
       guard let record = state.records[id], !record.ended else { return }
+      if error == nil { record.noteEnd(at: .now, &state.latencies) }
       state.records[id]?.running = []
       state.records[id]?.info.error = error
       events.push(

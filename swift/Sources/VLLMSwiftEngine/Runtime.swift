@@ -168,6 +168,11 @@ extension Runtime {
     try? mailbox.post(.cancel(request))
   }
 
+  public func cancel(_ sequence: SequenceID) {
+    guard getpid() == process else { return }
+    try? mailbox.post(.cancelOne(sequence))
+  }
+
   public func release(_ request: RequestID) {
     guard getpid() == process else { return }
     if requests.release(request) { cancel(request) }
@@ -190,9 +195,9 @@ extension Runtime {
     requests.events.wake()
   }
 
-  public func stats() throws -> (counters: Counters, models: Int) {
+  public func stats() throws -> (counters: Counters, latencies: Latencies, models: Int) {
     try checkProcess()
-    return (counters.withLock { $0 }, models.withLock { $0.count })
+    return (counters.withLock { $0 }, requests.latencies, models.withLock { $0.count })
   }
 }
 

@@ -149,7 +149,7 @@ import Testing
     }
     var alone = Player(maxRows: 256, blocks: 400, cost: cost)
     try alone.run([request(9, prompt: 4096, maxTokens: 1)])
-    #expect(total <= 2 * alone.steps.reduce(0) { $0 + price($1.layout.sequences) })
+    #expect(total <= 2.1 * alone.steps.reduce(0) { $0 + price($1.layout.sequences) })
   }
 
   @Test func withoutStreamsAStepTakesTheWholeBudget() throws {

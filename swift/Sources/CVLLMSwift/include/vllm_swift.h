@@ -334,6 +334,9 @@ VSW_API void vsw_wake(vsw_runtime* runtime);
  * Unknown and finished requests are left alone. Never blocks. */
 VSW_API void vsw_cancel(vsw_runtime* runtime, vsw_request request);
 
+/* The same of one of a request's n outputs: the others go on. */
+VSW_API void vsw_cancel_sequence(vsw_runtime* runtime, vsw_request request, uint32_t sequence);
+
 typedef struct vsw_request_info {
   uint32_t struct_size;
   uint32_t prompt_tokens;
@@ -391,6 +394,14 @@ VSW_API vsw_status vsw_embed(vsw_model* model, const int32_t* tokens, const size
 
 /* ---------------------------------------------------------------- statistics ------------------ */
 
+enum { VSW_LATENCY_BOUNDS = 22 };
+
+typedef struct vsw_histogram {
+  uint64_t count; /* of all, those above the last bound too */
+  uint64_t sum_us;
+  uint64_t at_most[VSW_LATENCY_BOUNDS]; /* how many took at most latency_bounds_us[i] */
+} vsw_histogram;
+
 typedef struct vsw_stats {
   uint32_t struct_size;
   uint32_t models;
@@ -406,6 +417,12 @@ typedef struct vsw_stats {
   uint64_t prefix_queries;   /* prompt tokens looked up in the prefix cache */
   uint64_t prefix_hits;      /* and found */
   uint64_t kv_blocks_cached; /* held by none, with a prefix that may be asked for again */
+  /* Of all requests since the runtime's start, as the engine's thread saw them. */
+  uint64_t latency_bounds_us[VSW_LATENCY_BOUNDS]; /* ascending, the same in each runtime */
+  vsw_histogram queue_time;                       /* from submit to the first prefill step */
+  vsw_histogram time_to_first_token;              /* from submit */
+  vsw_histogram inter_token_time;                 /* between two tokens of a sequence */
+  vsw_histogram request_time; /* from submit to the end, of those that had tokens and no error */
 } vsw_stats;
 
 VSW_API vsw_status vsw_runtime_get_stats(vsw_runtime* runtime, vsw_stats* stats, vsw_error* error);
