@@ -161,7 +161,7 @@ extension vsw_submit_params {
 // MARK: - Histograms
 
 extension vsw_histogram {
-  init(_ histogram: Histogram) {
+  init(_ histogram: Histogram.Summary) {
     self.init()
     count = histogram.count
     sum_us = histogram.microseconds

@@ -7,8 +7,16 @@ public struct Histogram: Sendable {
     return decades.flatMap { [$0, 2 * $0, 5 * $0] } + [1_000_000_000]
   }()
 
-  public private(set) var count: UInt64 = 0
-  public private(set) var microseconds: UInt64 = 0
+  /// What is told of it.
+  public struct Summary: Sendable {
+    public let count: UInt64
+    public let microseconds: UInt64
+    /// Of each bound, how many took no longer than it.
+    public let atMost: [UInt64]
+  }
+
+  private var count: UInt64 = 0
+  private var microseconds: UInt64 = 0
   /// Of each bound, how many took longer than the bound before and no longer than it.
   private var buckets = [UInt64](repeating: 0, count: bounds.count)
 
@@ -22,28 +30,39 @@ public struct Histogram: Sendable {
     if let bucket = Self.bounds.firstIndex(where: { taken <= $0 }) { buckets[bucket] += 1 }
   }
 
-  /// Of each bound, how many took no longer than it.
-  public var atMost: [UInt64] {
+  public var summary: Summary {
     var sum: UInt64 = 0
-    return buckets.map {
+    let atMost = buckets.map {
       sum += $0
       return sum
     }
+    return Summary(count: count, microseconds: microseconds, atMost: atMost)
   }
 }
 
 /// Of the requests of all models since the runtime's start.
-public struct Latencies: Sendable {
+public struct Latencies<Each: Sendable>: Sendable {
   /// From submission to the first rows of the prompt.
-  public var queue = Histogram()
+  public var queue: Each
   /// From submission to the first token.
-  public var firstToken = Histogram()
+  public var firstToken: Each
   /// Between two tokens of one sequence.
-  public var interToken = Histogram()
+  public var interToken: Each
   /// From submission to the end, of requests that gave tokens and did not fail.
-  public var request = Histogram()
+  public var request: Each
 
-  public init() {}
+  func map<Other>(_ body: (Each) -> Other) -> Latencies<Other> {
+    Latencies<Other>(
+      queue: body(queue), firstToken: body(firstToken), interToken: body(interToken),
+      request: body(request))
+  }
+}
+
+extension Latencies<Histogram> {
+  init() {
+    self.init(
+      queue: Histogram(), firstToken: Histogram(), interToken: Histogram(), request: Histogram())
+  }
 }
 
 extension Duration {

@@ -29,7 +29,8 @@ final class RequestTable: Sendable {
     var ended: Bool { running.isEmpty }
 
     mutating func note(
-      _ outcome: Scheduler.Outcome, at now: ContinuousClock.Instant, _ latencies: inout Latencies
+      _ outcome: Scheduler.Outcome, at now: ContinuousClock.Instant,
+      _ latencies: inout Latencies<Histogram>
     ) {
       if let first = firstToken {
         info.decode = now - first
@@ -47,13 +48,13 @@ final class RequestTable: Sendable {
     }
 
     mutating func end(
-      _ index: Int, at now: ContinuousClock.Instant, _ latencies: inout Latencies
+      _ index: Int, at now: ContinuousClock.Instant, _ latencies: inout Latencies<Histogram>
     ) {
       guard running.remove(index) != nil, ended else { return }
       noteEnd(at: now, &latencies)
     }
 
-    func noteEnd(at now: ContinuousClock.Instant, _ latencies: inout Latencies) {
+    func noteEnd(at now: ContinuousClock.Instant, _ latencies: inout Latencies<Histogram>) {
       if firstToken != nil { latencies.request.add(now - submitted) }
     }
   }
@@ -61,7 +62,7 @@ final class RequestTable: Sendable {
   private struct State {
     var records: [RequestID: Record] = [:]
     var next: RequestID = 1
-    var latencies = Latencies()
+    var latencies = Latencies<Histogram>()
   }
 
   private let state = Monitor(State())
@@ -88,7 +89,9 @@ final class RequestTable: Sendable {
     }
   }
 
-  var latencies: Latencies { state.withLock { $0.latencies } }
+  var latencies: Latencies<Histogram.Summary> {
+    state.withLock { $0.latencies.map(\.summary) }
+  }
 
   func info(_ id: RequestID) throws -> RequestInfo {
     try state.withLock { state in

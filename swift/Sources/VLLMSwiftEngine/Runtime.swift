@@ -195,7 +195,9 @@ extension Runtime {
     requests.events.wake()
   }
 
-  public func stats() throws -> (counters: Counters, latencies: Latencies, models: Int) {
+  public func stats() throws
+    -> (counters: Counters, latencies: Latencies<Histogram.Summary>, models: Int)
+  {
     try checkProcess()
     return (counters.withLock { $0 }, requests.latencies, models.withLock { $0.count })
   }
