@@ -33,25 +33,30 @@ let package = Package(
   // every module that it imports: SwiftPM rebuilds a target only for those.
   targets: [
     .target(name: "CVLLMSwift"),
+    .target(name: "CLLGuidance"),
     .target(name: "CMLX", cxxSettings: mlxHeaders, linkerSettings: mlxLibrary),
     .target(name: "CKernels", dependencies: ["CMLX"], cxxSettings: mlxHeaders),
     .target(name: "MLXArray", dependencies: ["CMLX", "VLLMSwiftCore"]),
     .target(name: "VLLMSwiftCore"),
     .target(name: "VLLMSwiftFiles", dependencies: ["VLLMSwiftCore"]),
+    .target(name: "VLLMSwiftGrammar", dependencies: ["CLLGuidance", "VLLMSwiftCore"]),
     .target(
       name: "VLLMSwiftModels",
       dependencies: ["VLLMSwiftCore", "VLLMSwiftFiles", "MLXArray", "CKernels"]),
     .target(
       name: "VLLMSwiftEngine",
-      dependencies: ["VLLMSwiftCore", "VLLMSwiftFiles", "MLXArray", "VLLMSwiftModels"]),
+      dependencies: [
+        "VLLMSwiftCore", "VLLMSwiftFiles", "MLXArray", "VLLMSwiftGrammar", "VLLMSwiftModels",
+      ]),
     .target(
       name: "VLLMSwiftBridge",
       dependencies: [
-        "CVLLMSwift", "VLLMSwiftCore", "VLLMSwiftFiles", "MLXArray", "VLLMSwiftModels",
-        "VLLMSwiftEngine",
+        "CVLLMSwift", "VLLMSwiftCore", "VLLMSwiftFiles", "MLXArray", "VLLMSwiftGrammar",
+        "VLLMSwiftModels", "VLLMSwiftEngine",
       ]),
     .target(name: "CoreProbe", dependencies: ["VLLMSwiftCore"], path: "Tests/CoreProbe"),
     .testTarget(name: "VLLMSwiftCoreTests", dependencies: ["VLLMSwiftCore"]),
+    .testTarget(name: "VLLMSwiftGrammarTests", dependencies: ["VLLMSwiftGrammar"]),
     .testTarget(name: "VLLMSwiftFilesTests", dependencies: ["VLLMSwiftCore", "VLLMSwiftFiles"]),
     .testTarget(
       name: "CKernelsTests", dependencies: ["CKernels", "MLXArray"], linkerSettings: testLinking),

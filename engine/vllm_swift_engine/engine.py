@@ -13,6 +13,7 @@ from typing import Any, Literal, overload
 
 from ._ffi.channel import TaskChannel, ThreadChannel
 from ._ffi.convert import Prompt, int32_array, model_params, priority_of, timeout_us
+from ._ffi.grammars import NativeGrammar
 from .chat.builder import ChatBuilder
 from .chat.formats import by_name
 from .chat.request import ChatRequest
@@ -24,10 +25,9 @@ from .errors import (
     InvalidTokenError,
     PromptTooLongError,
     RequestTooLargeError,
-    UnsupportedError,
 )
 from .generation import Generation, arun, ends_by_itself, run
-from .grammar import StructuredOutputsParams
+from .grammar import StructuredOutputsParams, grammar_source
 from .models.bad_words import bad_word_tokens
 from .models.resolve import resolve_model
 from .models.shared import lease_model
@@ -459,8 +459,6 @@ class Engine:
         params = SamplingParams() if params is None else params
         if not isinstance(params, SamplingParams):
             raise InvalidArgumentError(f"sampling_params must be SamplingParams, not {params!r}.")
-        if params.structured_outputs is not None:
-            raise UnsupportedError("structured_outputs is not supported by the engine yet.")
         if not isinstance(prompt, str) and not _is_list(prompt):
             raise InvalidArgumentError(f"A prompt is a str or token ids, not {prompt!r}.")
         if len(prompt) == 0:
@@ -481,7 +479,16 @@ class Engine:
             bad_word_tokens(params.bad_words or (), self._tokenizer),
             priority_of(priority),
             timeout_us(timeout),
+            self._grammar(params),
         )
+
+    def _grammar(self, params: SamplingParams) -> NativeGrammar | None:
+        if params.structured_outputs is None:
+            return None
+        # A dict was made one of these when the parameters were checked.
+        assert isinstance(params.structured_outputs, StructuredOutputsParams)
+        self._session.require_open()
+        return self._session.model.grammar(grammar_source(params.structured_outputs))
 
     def _token_ids(self, tokens: Sequence[int]) -> list[int]:
         return self._vocabulary_only(int32_array(tokens))

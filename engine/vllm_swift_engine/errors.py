@@ -37,7 +37,9 @@ class UnsupportedError(CallerError):
 
 
 class InvalidGrammarError(InvalidArgumentError):
-    """A schema, regex or grammar cannot be read, or no output satisfies it."""
+    """A schema, regex or grammar cannot be read, or leaves no token to draw."""
+
+    code = 16
 
 
 class UnsupportedSchemaError(UnsupportedError):
@@ -120,6 +122,12 @@ class RequestTooLargeError(CapacityError):
     code = 51
 
 
+class GrammarTooComplexError(CapacityError):
+    """Compiling a grammar, or following it, takes more time or memory than it may."""
+
+    code = 52
+
+
 class BackendError(VLLMSwiftError):
     """MLX, a device or a kernel failed."""
 
@@ -190,6 +198,12 @@ class MLXVersionError(LibraryError):
     """The installed MLX is not the release that the native library was built against."""
 
 
+class GrammarLibraryError(LibraryError):
+    """llguidance, which grammars need, is missing, or of another version."""
+
+    code = 72
+
+
 _CLASSES: tuple[type[VLLMSwiftError], ...] = (
     InvalidArgumentError,
     InvalidHandleError,
@@ -197,14 +211,17 @@ _CLASSES: tuple[type[VLLMSwiftError], ...] = (
     EmptyPromptError,
     PromptTooLongError,
     InvalidTokenError,
+    InvalidGrammarError,
     ModelNotFoundError,
     ModelCorruptError,
     UnsupportedArchitectureError,
     UnsupportedQuantizationError,
     MemoryBudgetError,
     RequestTooLargeError,
+    GrammarTooComplexError,
     BackendError,
     DeviceUnavailableError,
+    GrammarLibraryError,
     EngineClosedError,
     ForkedProcessError,
     RequestCancelledError,

@@ -83,12 +83,12 @@ def compile_header(header: Header, folder: Path) -> Compiled:
     )
 
 
-def exported_symbols(library: Path) -> set[str]:
-    """Returns the names of the C functions that the library defines for others."""
+def exported_symbols(library: Path, beginning: str = "vsw") -> set[str]:
+    """Returns the names that begin so of the C functions that the library defines for others."""
     nm = shutil.which("nm") or shutil.which("llvm-nm")
     assert nm is not None, "install binutils (nm): it lists the library's exports"
     which = ["-gU"] if library.suffix == ".dylib" else ["-D", "--defined-only"]
     output = subprocess.run([nm, *which, library], capture_output=True, text=True, check=True)
     prefix = "_" if library.suffix == ".dylib" else ""
     names = {line.split()[-1].removeprefix(prefix) for line in output.stdout.splitlines() if line}
-    return {name for name in names if name.lower().startswith("vsw")}
+    return {name for name in names if name.lower().startswith(beginning)}

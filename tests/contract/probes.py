@@ -165,6 +165,11 @@ def vsw_prefix_destroy() -> None:
             lib.vsw_prefix_destroy(handle)
 
 
+def vsw_grammar_destroy() -> None:
+    for handle in bad_handles("vsw_grammar"):
+        lib.vsw_grammar_destroy(handle)
+
+
 def vsw_sampling_params_default() -> None:
     lib.vsw_sampling_params_default(ffi.NULL)
 
@@ -344,7 +349,6 @@ def request_sizes() -> None:
 RESERVED_SAMPLING: dict[str, Any] = {"reserved_flags": [0, 1]}
 RESERVED_SUBMISSION: dict[str, Any] = {
     "adapter_id": 1,
-    "grammar": ffi.cast("vsw_grammar *", FORGED),
     "embeddings": ffi.new("vsw_embedding_rows *"),
     "embedding_count": 1,
 }

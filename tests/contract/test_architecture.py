@@ -47,12 +47,15 @@ SWIFT: dict[str, set[str]] = {
     "CVLLMSwift": {"vllm_swift.h"},
     "CMLX": {"cmlx.h", "cmlx.hpp", "mlx"},
     "CKernels": {"ckernels.h", "CMLX", "cmlx.h", "cmlx.hpp", "mlx"},
+    "CLLGuidance": {"llguidance_abi.h"},
     "VLLMSwiftCore": set(),
+    "VLLMSwiftGrammar": {"CLLGuidance", "VLLMSwiftCore"},
     "MLXArray": {"CMLX", "VLLMSwiftCore"},
     "VLLMSwiftFiles": {"VLLMSwiftCore"},
     "VLLMSwiftModels": MODELS,
-    "VLLMSwiftEngine": MODELS | {"VLLMSwiftModels"},
-    "VLLMSwiftBridge": MODELS | {"VLLMSwiftModels", "VLLMSwiftEngine", "CVLLMSwift"},
+    "VLLMSwiftEngine": MODELS | {"VLLMSwiftGrammar", "VLLMSwiftModels"},
+    "VLLMSwiftBridge": MODELS
+    | {"VLLMSwiftGrammar", "VLLMSwiftModels", "VLLMSwiftEngine", "CVLLMSwift"},
 }
 
 

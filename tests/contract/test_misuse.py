@@ -37,6 +37,21 @@ def test_misuse_is_harmless(name: str) -> None:
 
 
 @pytest.mark.model
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bad_grammar_handles",
+        "bad_vocabularies",
+        "bad_grammars",
+        "a_dead_end_fails_its_request_alone",
+    ],
+)
+def test_misuse_of_grammars_is_harmless(name: str) -> None:
+    result = probe(name, "grammar_probes")
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.model
 @pytest.mark.parametrize("name", ["sampling_out_of_range", "logprobs_without_room"])
 def test_misuse_of_sampling_is_harmless(name: str) -> None:
     result = probe(name, "sampling_probes")

@@ -16,6 +16,7 @@ from vllm_swift_engine.errors import (
     from_code,
 )
 
+from .grammars import NativeGrammar
 from .library import Library, load
 
 DEVICES = {"auto": 0, "cpu": 1, "gpu": 2}
@@ -50,6 +51,8 @@ class Prompt(NamedTuple):
     priority: int = 0
     #: 0: none.
     timeout_us: int = 0
+    #: What each output is held to.
+    grammar: NativeGrammar | None = None
 
 
 def model_params(
@@ -190,6 +193,8 @@ def submit_params(library: Library, prompts: Sequence[Prompt]) -> tuple[Any, lis
         target.sampling = sampling
         target.priority = prompt.priority
         target.timeout_us = prompt.timeout_us
+        if prompt.grammar is not None:
+            target.grammar = prompt.grammar.handle
         kept += (tokens, sampling)
     return params, kept
 

@@ -11,7 +11,9 @@ from vllm_swift_engine.errors import EngineAsleepError, InvalidArgumentError
 from vllm_swift_engine.outputs import ModelInfo
 
 from .convert import DEVICES, KERNELS, ModelParams, check, int32_array, name_of, sized
+from .grammars import KINDS, NativeGrammar, Vocabulary, native_vocabulary
 from .library import load
+from .llguidance import find_llguidance
 from .runtime import Runtime
 
 
@@ -85,6 +87,7 @@ class NativeModel:
         self._library = runtime.library
         self._params = params
         self._handle: Any = self._library.ffi.NULL
+        self.has_vocabulary = False
         self.load(file)
 
     def load(self, file: NativeFile) -> None:
@@ -98,6 +101,7 @@ class NativeModel:
         status = lib.vsw_model_load(self.runtime.handle, file.handle, native, handle, error)
         check(self._library, status, error)
         self._handle = handle[0]
+        self.has_vocabulary = False
 
     @property
     def is_loaded(self) -> bool:
@@ -162,6 +166,35 @@ class NativeModel:
         handle, error = ffi.new("vsw_prefix **"), ffi.new("vsw_error *")
         check(self._library, make(self.handle, *arguments, handle, error), error)
         return NativePrefix(self.runtime, handle[0])
+
+    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """Tells what the tokens are, before the first grammar.
+
+        Raises:
+            GrammarLibraryError: llguidance is missing, or of another version.
+        """
+        path = os.fsencode(find_llguidance())
+        native, kept = native_vocabulary(self._library, vocabulary, path)
+        ffi, lib = self._library
+        error = ffi.new("vsw_error *")
+        check(self._library, lib.vsw_model_set_vocabulary(self.handle, native, error), error)
+        del kept
+        self.has_vocabulary = True
+
+    def compile_grammar(self, kind: str, text: str) -> NativeGrammar:
+        """Compiles a grammar, or finds it compiled.
+
+        Raises:
+            InvalidGrammarError: it cannot be read.
+            GrammarTooComplexError: it takes too much to compile.
+        """
+        self.runtime.require_usable()
+        ffi, lib = self._library
+        data = ffi.from_buffer("char[]", text.encode())
+        handle, error = ffi.new("vsw_grammar **"), ffi.new("vsw_error *")
+        status = lib.vsw_grammar_compile(self.handle, KINDS[kind], data, len(data), handle, error)
+        check(self._library, status, error)
+        return NativeGrammar(self._library, handle[0])
 
     def destroy(self) -> None:
         """Frees the model's memory; its requests end with EngineClosedError."""

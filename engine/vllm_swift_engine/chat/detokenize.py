@@ -70,6 +70,22 @@ class TokenBytes(dict[int, bytes]):
             return self._tokenizer.id_to_token(token) or ""
         return self[token].decode("utf-8", "replace")
 
+    def marked(self, token: int) -> bytes:
+        """Its bytes; of a special token 0xFF, which no text has, and its name."""
+        if token in self._special:
+            return b"\xff" + (self._tokenizer.id_to_token(token) or "").encode()
+        return self[token]
+
+    @property
+    def is_byte_level(self) -> bool:
+        """Whether each character of a token stands for a byte."""
+        return self._alphabet is not None
+
+    def is_byte(self, token: int) -> bool:
+        """Whether it is the token of a byte in a vocabulary of characters."""
+        text = self._tokenizer.id_to_token(token)
+        return not self.is_byte_level and bool(text and _BYTE_TOKEN.fullmatch(text))
+
     def _bytes(self, token: int) -> bytes:
         text = self._tokenizer.id_to_token(token)
         # An embedding may have more rows than the vocabulary has tokens.

@@ -9,9 +9,11 @@ from collections.abc import Hashable
 from pathlib import Path
 
 from vllm_swift_engine._ffi.convert import ModelParams
+from vllm_swift_engine._ffi.grammars import NativeGrammar
 from vllm_swift_engine._ffi.handles import NativeModel
 from vllm_swift_engine._ffi.runtime import runtime
 from vllm_swift_engine.errors import ModelCorruptError
+from vllm_swift_engine.grammar import GrammarSource
 from vllm_swift_engine.outputs import ModelInfo
 
 from .file import FileIdentity, ModelFile, model_identity
@@ -33,6 +35,20 @@ class LoadedModel:
     _waking: threading.Lock = dataclasses.field(
         default_factory=threading.Lock, init=False, repr=False, compare=False
     )
+
+    def grammar(self, source: GrammarSource) -> NativeGrammar:
+        """A grammar, compiled for the model's tokens.
+
+        Raises:
+            InvalidGrammarError: it cannot be read.
+            GrammarTooComplexError: it takes too much to compile.
+            GrammarLibraryError: llguidance is missing, or of another version.
+            UnsupportedError: the model names no token that ends an output.
+        """
+        with self._waking:
+            if not self.native.has_vocabulary:
+                self.native.set_vocabulary(self.tokenizer.vocabulary(self.info.vocab_size))
+        return self.native.compile_grammar(source.kind, source.text)
 
     def sleep(self) -> None:
         """Frees the weights and the KV cache; requests that run end with EngineClosedError."""

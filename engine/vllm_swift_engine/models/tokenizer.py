@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vllm_swift_engine._ffi.grammars import Vocabulary
 from vllm_swift_engine.chat.detokenize import TokenBytes
 from vllm_swift_engine.errors import InvalidArgumentError, ModelCorruptError, ModelNotFoundError
 
@@ -19,6 +20,7 @@ from .gguf_tokenizer import (
     convert_tokenizer,
     tokenizer_config,
 )
+from .vocabulary import vocabulary_of
 
 if TYPE_CHECKING:
     import tokenizers
@@ -73,6 +75,14 @@ class Tokenizer:
             raise InvalidArgumentError(f"The text is not valid Unicode: {error}.") from None
         encoding = self._backend.encode(text, add_special_tokens=add_special_tokens)
         return list(encoding.ids)
+
+    def vocabulary(self, size: int) -> Vocabulary:
+        """Its first ``size`` tokens as grammars need them.
+
+        Raises:
+            UnsupportedError: the model names no token that ends an output.
+        """
+        return vocabulary_of(self._backend, self.token_bytes, self.stop_token_ids, size)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of whole token ids; special tokens are left out."""

@@ -49,6 +49,7 @@ extension vsw_submit_params: Sized {}
 extension vsw_poll_buffers: Sized {}
 extension vsw_request_info: Sized {}
 extension vsw_prefix_info: Sized {}
+extension vsw_vocabulary: Sized {}
 extension vsw_stats: Sized {
   static var firstSize: Int { MemoryLayout<Self>.offset(of: \.preemptions) ?? 0 }
 }
@@ -140,7 +141,6 @@ extension vsw_submit_params {
   /// - Throws: `unsupported`, naming the first reserved field that is in use.
   func prompt(for model: LoadedModel) throws -> Runtime.Prompt {
     try refuse(unless: adapter_id == 0, "adapter_id")
-    try refuse(unless: grammar == nil, "grammar")
     try refuse(unless: embedding_count == 0 && embeddings == nil, "embeddings")
     let beginning = try prefix.map { try Handles.prefixes.object($0).tokens(for: model) } ?? []
     var prompt = Runtime.Prompt(
@@ -151,6 +151,7 @@ extension vsw_submit_params {
       prompt.n = Int(sampling.pointee.n)
     }
     prompt.priority = Int(priority)
+    prompt.grammar = try grammar.map { try Handles.grammars.object($0).grammar(for: model) }
     // Later than any clock goes is no deadline.
     let timeout = min(timeout_us, 1 << 50)
     prompt.timeout = timeout == 0 ? nil : .microseconds(Int64(timeout))

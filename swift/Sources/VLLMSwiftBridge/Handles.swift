@@ -1,6 +1,7 @@
 import VLLMSwiftCore
 import VLLMSwiftEngine
 import VLLMSwiftFiles
+import VLLMSwiftGrammar
 
 /// Objects that callers hold by name. A handle is never followed as an address, so a stale or forged
 /// one is an error and no crash.
@@ -58,6 +59,19 @@ struct KeptPrefix: Sendable {
   }
 }
 
+struct CompiledGrammar: Sendable {
+  let model: LoadedModel
+  let compiled: Grammar
+
+  /// - Throws: `invalidArgument` if it is another model's.
+  func grammar(for model: LoadedModel) throws -> Grammar {
+    guard model.runtime === self.model.runtime, model.id == self.model.id else {
+      throw EngineError(.invalidArgument, "the grammar belongs to another model")
+    }
+    return compiled
+  }
+}
+
 /// A checkpoint, and the JSON texts that callers were given pointers into.
 final class OpenFile: Sendable {
   let checkpoint: any Checkpoint
@@ -96,4 +110,5 @@ enum Handles {
   static let runtimes = HandleTable<Runtime>("runtime")
   static let models = HandleTable<LoadedModel>("model")
   static let prefixes = HandleTable<KeptPrefix>("prefix")
+  static let grammars = HandleTable<CompiledGrammar>("grammar")
 }

@@ -15,7 +15,7 @@ extension Scheduler {
   /// Moves sequences from the queue to those that run, until these have enough prompt rows to fill
   /// the budget.
   func admit(for budget: StepBudget, in step: inout Step) {
-    let prompts = running.filter { $0.wantsRows && !$0.decodes }
+    let prompts = running.filter { $0.wantsRows && !$0.continues }
     var (rows, count) = (prompts.reduce(0) { $0 + $1.rowsLeft }, prompts.count)
     var next = 0
     while next < waiting.count, running.count < limits.maxSequences, budget.rows > 0,

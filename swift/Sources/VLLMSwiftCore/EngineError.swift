@@ -9,14 +9,17 @@ public struct EngineError: Error, Equatable, Sendable, CustomStringConvertible {
     case emptyPrompt = 13
     case promptTooLong = 14
     case invalidToken = 15
+    case invalidGrammar = 16
     case modelNotFound = 30
     case modelCorrupt = 31
     case unsupportedArchitecture = 32
     case unsupportedQuantization = 33
     case memoryBudget = 50
     case requestTooLarge = 51
+    case grammarTooComplex = 52
     case backend = 70
     case deviceUnavailable = 71
+    case grammarLibrary = 72
     case closed = 90
     case forked = 91
     case cancelled = 92

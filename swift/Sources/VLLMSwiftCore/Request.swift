@@ -99,10 +99,14 @@ public struct RequestLimits: Sendable {
     try check(tokens, name: "tokens")
   }
 
+  public static func notOnGPU(_ field: String) -> EngineError {
+    EngineError(
+      .unsupported, "\(field) is not supported on a GPU yet: leave it out, or use the CPU")
+  }
+
   func check(_ sampling: SamplingParams) throws {
     if onlyPlainDraws, let field = sampling.firstBeyondPlainDraws {
-      throw EngineError(
-        .unsupported, "\(field) is not supported on a GPU yet: leave it out, or use the CPU")
+      throw Self.notOnGPU(field)
     }
     try check(sampling.stopTokenIDs, name: "stop_token_ids")
     try check(sampling.eosTokenIDs, name: "eos_token_ids")

@@ -1,8 +1,9 @@
 /// Decides what each forward pass runs. Knows no tensor and no clock: the same arrivals give the same
 /// steps.
 ///
-/// A step holds one row of every sequence that decodes, then prompt rows as far as its budget goes
-/// (`StepCost`); without decoding sequences, the budget is all the rows a step may have. A sequence
+/// A step holds one row of every sequence that decodes, then rows of tokens that grammars gave and of
+/// prompts as far as its budget goes (`StepCost`); without decoding sequences, the budget is all the
+/// rows a step may have. A sequence
 /// takes blocks as its rows are issued. When none are left, the sequence that comes last, by priority
 /// and then arrival, gives up its own and waits; it is computed again later.
 ///
@@ -21,6 +22,8 @@ public final class Scheduler {
     public let index: Int
     /// The prompt's token after the row, of which only logprobs are wanted; nil samples one.
     public let known: Int32?
+    /// Its sequence's newest tokens, as far as they were given with a draw and not drawn.
+    public let given: [Int32]
 
     /// How many most likely tokens are to be reported beside the row's own; nil is none.
     public var logprobs: Int? { known == nil ? sampling.logprobs : sampling.promptLogprobs }
@@ -44,10 +47,22 @@ public final class Scheduler {
     var sampled: [Sequence] = []
   }
 
-  /// A token, the end of a sequence, or both.
+  /// What a sample gave.
+  public struct Draw: Sendable, Equatable {
+    /// The token, and after it those that a grammar leaves no choice about.
+    public var tokens: [Int32]
+    /// Why its sequence ends after these, apart from stop tokens and its number of tokens.
+    public var finish: FinishReason?
+
+    public init(_ tokens: [Int32], finish: FinishReason? = nil) {
+      (self.tokens, self.finish) = (tokens, finish)
+    }
+  }
+
+  /// Tokens, the end of a sequence, or both.
   public struct Outcome: Sendable, Equatable {
     public let sequence: SequenceID
-    public let token: Int32?
+    public let tokens: [Int32]
     public let finish: FinishReason?
     /// The token that ended it with `stop`.
     public let stopToken: Int32?
@@ -138,7 +153,7 @@ public final class Scheduler {
     for sequence in running where sequence.wantsRows && sequence.decodes {
       issue(sequence, rows: 1, in: &step)
     }
-    let budget = promptBudget(beside: step)
+    let budget = issueRuns(in: &step)
     admit(for: budget, in: &step)
     issuePrompts(within: budget, in: &step)
     // Not earlier: a step computes its sequences side by side, so none may read another's rows.
@@ -146,13 +161,15 @@ public final class Scheduler {
     return step.members.isEmpty ? nil : step
   }
 
-  /// Takes the step's sampled tokens. Tokens of requests that ended meanwhile are dropped.
-  /// - Parameter tokens: one for each of `step.samples`.
-  public func complete(_ step: Step, tokens: [Int32]) -> [Outcome] {
+  /// Takes what the step sampled. That of requests that ended meanwhile is dropped.
+  ///
+  /// A draw of more than one token must be known before the next step is scheduled.
+  /// - Parameter draws: one for each of `step.samples`.
+  public func complete(_ step: Step, draws: [Draw]) -> [Outcome] {
     var outcomes: [Outcome] = []
-    for (row, (sequence, token)) in zip(step.sampled, tokens).enumerated()
+    for (row, (sequence, draw)) in zip(step.sampled, draws).enumerated()
     where sequence.state != .ended && step.samples[row].known == nil {
-      let outcome = sequence.append(token, of: row)
+      let outcome = sequence.append(draw, of: row)
       register(sequence)
       if outcome.finish != nil { end(sequence) }
       outcomes.append(outcome)

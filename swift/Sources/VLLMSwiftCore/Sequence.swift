@@ -30,8 +30,10 @@ final class Sequence {
   var blocks: [Int32] = []
   /// Rows issued, or found in the cache; also the position of the next.
   var position = 0
-  /// Tokens drawn, whether they are known yet or not.
+  /// Tokens of the output, whether they are known yet or not.
   var samplesIssued = 0
+  /// How many of its newest tokens came with a draw, and were not drawn.
+  private var given = 0
   /// Which sample of the step before its newest token is, where that is not known yet.
   var newestSample = 0
   /// The last step it has rows in.
@@ -60,6 +62,8 @@ final class Sequence {
   var wantsRows: Bool { state == .running && samplesIssued < request.sampling.maxTokens }
   /// Whether its next row is that of its newest token.
   var decodes: Bool { samplesIssued > 0 && rowsLeft == 1 }
+  /// Whether its next rows are those of its newest draw.
+  var continues: Bool { samplesIssued > 0 && (1...given + 1).contains(rowsLeft) }
   var promptIsComputed: Bool { position >= request.prompt.count }
 
   /// Whether rows of its prompt still have to be computed for their logprobs. The first output does
@@ -100,7 +104,7 @@ final class Sequence {
       sequence: id, sampling: request.sampling,
       uniform: Philox.uniform(
         seed: request.seed &+ UInt64(id.index), index: UInt64(samplesIssued)),
-      index: samplesIssued, known: nil)
+      index: samplesIssued, known: nil, given: Array(tokens.suffix(given)))
   }
 
   /// Asks for the logprobs of the prompt's tokens after the next `count` rows, of those that were
@@ -112,20 +116,26 @@ final class Sequence {
     scored = end
     return known.map {
       Scheduler.Sample(
-        sequence: id, sampling: request.sampling, uniform: 0, index: 0, known: $0)
+        sequence: id, sampling: request.sampling, uniform: 0, index: 0, known: $0, given: [])
     }
   }
 
-  /// Takes a drawn token in.
+  /// Takes a draw in, up to a stop token and to as many tokens as it may have.
   /// - Parameter sample: the entry of its step's samples that it comes from.
-  func append(_ token: Int32, of sample: Int) -> Scheduler.Outcome {
-    let stopped = request.sampling.stopTokenIDs.contains(token)
-    if !stopped { tokens.append(token) }
-    let full = tokens.count - request.prompt.count == request.sampling.maxTokens
+  func append(_ draw: Scheduler.Draw, of sample: Int) -> Scheduler.Outcome {
+    let room = request.sampling.maxTokens - (tokens.count - request.prompt.count)
+    let stop = draw.tokens.firstIndex { request.sampling.stopTokenIDs.contains($0) }
+    let taken = draw.tokens.prefix(min(stop ?? draw.tokens.count, room))
+    tokens += taken
+    given = max(0, taken.count - 1)
+    samplesIssued += given
+    let stopped = stop.map { $0 < room } ?? false
+    let whole = taken.count == draw.tokens.count
     return Scheduler.Outcome(
-      sequence: id, token: stopped ? nil : token,
-      finish: stopped ? .stop : full ? .length : nil, stopToken: stopped ? token : nil,
-      sample: sample)
+      sequence: id, tokens: Array(taken),
+      finish: stopped
+        ? .stop : (whole ? draw.finish : nil) ?? (taken.count == room ? .length : nil),
+      stopToken: stopped ? stop.map { draw.tokens[$0] } : nil, sample: sample)
   }
 
   /// Starts over from the blocks of a match.

@@ -30,10 +30,27 @@ extension Scheduler {
       rows: rows, cost: limits.cost.ofPrompts(beside: step.members.count, costing: decoding))
   }
 
+  /// Adds rows of tokens that came with draws, one at least for each such sequence, and more of them
+  /// as far as a step beside decoding rows may go.
+  /// - Returns: what is left for prompts.
+  func issueRuns(in step: inout Step) -> StepBudget {
+    let runs = running.filter { $0.wantsRows && $0.continues && !$0.decodes }
+    var budget = promptBudget(beside: step)
+    let alone = step.members.isEmpty
+    for (index, sequence) in runs.enumerated() {
+      let position = sequence.position
+      let most = min(
+        budget.affords(at: position, limits.cost), budget.rows - (runs.count - index - 1))
+      let issued = issue(sequence, rows: max(1, min(sequence.rowsLeft, most)), in: &step)
+      budget.pay(issued, at: position, limits.cost)
+    }
+    return alone ? promptBudget(beside: step) : budget
+  }
+
   /// Of equal priority, the prompt with the least left comes first, so that a short one need not wait
   /// for a long one; and a quarter of the budget is the oldest one's, so that none waits for ever.
   func issuePrompts(within budget: StepBudget, in step: inout Step) {
-    let prompts = running.filter { $0.wantsRows && !$0.decodes }
+    let prompts = running.filter { $0.wantsRows && !$0.continues }
     guard let oldest = prompts.first else { return }
     var budget = budget
     var reserved = StepBudget(rows: budget.rows / 4, cost: budget.cost / 4)
@@ -69,7 +86,7 @@ extension Scheduler {
       logits: known.count + (samples ? 1 : 0))
     step.samples += known
     step.sampled += known.map { _ in sequence }
-    if !sequence.decodes { step.promptTokens += rows }
+    if !sequence.continues { step.promptTokens += rows }
     sequence.position += rows
     sequence.lastStep = step.number
     step.members.append(sequence)

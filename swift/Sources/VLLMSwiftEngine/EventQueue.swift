@@ -26,11 +26,11 @@ public struct Event: Sendable, Equatable {
     (self.finish, self.stopToken) = (finish, stopToken)
   }
 
-  /// - Parameter logprobs: of the outcome's token.
+  /// - Parameter logprobs: of the outcome's one token, where its request asks for them.
   init(_ outcome: Scheduler.Outcome, logprobs: ArraySlice<TokenLogprob>) {
     self.init(
-      sequence: outcome.sequence, tokens: outcome.token.map { [$0] } ?? [],
-      logprobs: outcome.token == nil ? [] : Array(logprobs), finish: outcome.finish,
+      sequence: outcome.sequence, tokens: outcome.tokens,
+      logprobs: outcome.tokens.isEmpty ? [] : Array(logprobs), finish: outcome.finish,
       stopToken: outcome.stopToken)
   }
 

@@ -1,5 +1,6 @@
 import VLLMSwiftCore
 import VLLMSwiftFiles
+import VLLMSwiftGrammar
 import VLLMSwiftModels
 
 public typealias ModelID = UInt64
@@ -15,9 +16,10 @@ enum Command: Sendable {
   case visit(ModelID, @Sendable (ModelRunner?) -> Void)
 }
 
-/// A request, and when it has to have ended.
+/// A request, what its outputs are held to, and when it has to have ended.
 struct Submission: Sendable {
   let request: Request
+  let grammar: Grammar?
   let deadline: ContinuousClock.Instant?
 }
 

@@ -14,7 +14,9 @@ final class ModelRunner {
   let scheduler: Scheduler
   private var deadlines = Deadlines()
   private let samplers: Samplers
-  private var inFlight: (step: Scheduler.Step, result: StepResult)?
+  private let guides = Guides()
+  private typealias InFlight = (step: Scheduler.Step, result: StepResult)
+  private var inFlight: InFlight?
   private var counters = Counters()
   /// Called before events go out, so that whoever hears of an end finds it counted.
   private let publish: () -> Void
@@ -41,6 +43,7 @@ final class ModelRunner {
         continue
       }
       samplers.add(one.request)
+      guides.add(one.request, one.grammar)
       scheduler.submit(one.request)
       if let deadline = one.deadline { deadlines.add(one.request.id, deadline) }
     }
@@ -49,7 +52,7 @@ final class ModelRunner {
   func cancel(_ request: RequestID) {
     deadlines.remove(request)
     guard scheduler.cancel(request) else { return }
-    samplers.remove(request)
+    forget(request)
     publish()
     requests.end(request, .cancelled)
   }
@@ -59,8 +62,7 @@ final class ModelRunner {
     guard scheduler.cancel(sequence) else { return }
     publish()
     guard requests.cancelled(sequence) else { return }
-    deadlines.remove(sequence.request)
-    samplers.remove(sequence.request)
+    forget(sequence.request)
   }
 
   /// Ends the requests whose time is over.
@@ -73,15 +75,37 @@ final class ModelRunner {
     }
   }
 
+  /// Ends a request that has not ended yet.
+  private func end(_ request: RequestID, _ error: EngineError) {
+    deadlines.remove(request)
+    guard scheduler.cancel(request) else { return }
+    forget(request)
+    publish()
+    requests.end(request, .error, error: error)
+  }
+
+  private func forget(_ request: RequestID) {
+    deadlines.remove(request)
+    samplers.remove(request)
+    guides.remove(request)
+  }
+
   /// Issues the next step, then reads the one before: the device is never without work while tokens
-  /// are handed out.
+  /// are handed out. A step that draws for a grammar is read first.
   func advance() {
     expire()
     do {
-      let next = try issue()
-      let previous = inFlight
+      var drawn: Drawn?
+      if let step = inFlight, guides.hold(any: step.step.samples) {
+        inFlight = nil
+        drawn = try read(step.step, step.result)
+      }
+      let (next, failures) = try issue()
+      if let previous = inFlight { drawn = try read(previous.step, previous.result) }
       inFlight = next
-      if let previous { try read(previous.step, previous.result) }
+      if let drawn { deliver(drawn) }
+      // An end comes after all that was drawn before.
+      for failure in failures { end(failure.request, failure.error) }
     } catch {
       fail(error)
     }
@@ -94,6 +118,7 @@ final class ModelRunner {
     for request in scheduler.cancelAll() { requests.end(request, .error, error: error) }
     requests.endAll(of: id, error: error)
     samplers.removeAll()
+    guides.removeAll()
     inFlight = nil
     try? stream.synchronize()
   }
@@ -111,18 +136,28 @@ final class ModelRunner {
     return counters
   }
 
-  private func issue() throws -> (step: Scheduler.Step, result: StepResult)? {
-    guard let step = scheduler.schedule() else { return nil }
+  private func issue() throws -> (InFlight?, [Guides.Failure]) {
+    guard let step = scheduler.schedule() else { return (nil, []) }
     for start in step.starts { requests.started(start) }
     let previous = inFlight.flatMap { $0.step.samples.isEmpty ? nil : $0.result.tokens }
-    let rows = try samplers.rows(step.samples)
-    let result = try model.executor.issue(step.layout, rows, after: previous)
+    let logits = try model.executor.forward(step.layout, after: previous)
+    // While that runs.
+    let (masks, failures) = guides.masks(for: step.samples)
+    let rows = try samplers.rows(step.samples, masks: masks)
+    let result = try model.executor.sample(rows, of: logits)
     counters.steps += 1
     counters.promptTokens += step.promptTokens
-    return (step, result)
+    return ((step, result), failures)
   }
 
-  private func read(_ step: Scheduler.Step, _ result: StepResult) throws {
+  /// What a step gave, on its way to whoever asked for it.
+  private struct Drawn {
+    let samples: [Scheduler.Sample]
+    let outcomes: [Scheduler.Outcome]
+    let logprobs: [ArraySlice<TokenLogprob>]
+  }
+
+  private func read(_ step: Scheduler.Step, _ result: StepResult) throws -> Drawn {
     let tokens: [Int32]
     if step.samples.isEmpty {
       try MLXArray.eval([result.tokens])
@@ -131,13 +166,21 @@ final class ModelRunner {
       tokens = try result.tokens.elements(of: Int32.self, on: stream)
     }
     let logprobs = try result.logprobs(of: step.samples, on: stream)
+    let (draws, failures) = guides.draws(tokens, of: step.samples)
+    for failure in failures { end(failure.request, failure.error) }
     endThose(of: step, without: tokens)
+    let outcomes = scheduler.complete(step, draws: draws)
     counters.outputTokens += step.samples.count { $0.known == nil }
-    let outcomes = scheduler.complete(step, tokens: tokens)
+    counters.outputTokens += outcomes.reduce(0) { $0 + max(0, $1.tokens.count - 1) }
+    return Drawn(samples: step.samples, outcomes: outcomes, logprobs: logprobs)
+  }
+
+  private func deliver(_ drawn: Drawn) {
     publish()
-    for request in requests.deliver(outcomes, of: step.samples, logprobs: logprobs) {
-      deadlines.remove(request)
-      samplers.remove(request)
+    for request in requests.deliver(
+      drawn.outcomes, of: drawn.samples, logprobs: drawn.logprobs)
+    {
+      forget(request)
     }
   }
 
@@ -149,21 +192,13 @@ final class ModelRunner {
     }
   }
 
-  /// Ends a request that has not ended yet.
-  private func end(_ request: RequestID, _ error: EngineError) {
-    deadlines.remove(request)
-    guard scheduler.cancel(request) else { return }
-    samplers.remove(request)
-    publish()
-    requests.end(request, .error, error: error)
-  }
-
   private func fail(_ error: any Error) {
     let error = error as? EngineError ?? EngineError(.internal, "\(error)")
     inFlight = nil
     try? stream.synchronize()
     let ended = scheduler.cancelAll()
     samplers.removeAll()
+    guides.removeAll()
     publish()
     for request in ended {
       deadlines.remove(request)

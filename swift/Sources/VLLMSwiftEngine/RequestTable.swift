@@ -39,8 +39,8 @@ final class RequestTable: Sendable {
         info.prefill = now - (started ?? now)
         latencies.firstToken.add(now - submitted)
       }
-      if outcome.token != nil {
-        info.outputTokens += 1
+      if !outcome.tokens.isEmpty {
+        info.outputTokens += outcome.tokens.count
         let last = lastTokens.updateValue(now, forKey: outcome.sequence.index)
         if let last { latencies.interToken.add(now - last) }
       }

@@ -1,6 +1,7 @@
 import MLXArray
 import VLLMSwiftCore
 import VLLMSwiftFiles
+import VLLMSwiftGrammar
 import VLLMSwiftModels
 
 #if canImport(Darwin)
@@ -17,6 +18,7 @@ public final class Runtime: Sendable {
   private let requests = RequestTable()
   private let counters = Monitor(Counters())
   private let models = Monitor<[ModelID: ModelSummary]>([:])
+  let grammars = Monitor<[ModelID: GrammarStore]>([:])
   private let nextModel = Monitor<ModelID>(1)
   private let thread = Monitor<pthread_t?>(nil)
   private let process = getpid()
@@ -48,6 +50,7 @@ public final class Runtime: Sendable {
     }
     if let running { pthread_join(running, nil) }
     models.withLock { $0 = [:] }
+    grammars.withLock { $0 = [:] }
     requests.events.close()
   }
 }
@@ -81,6 +84,7 @@ extension Runtime {
   public func unload(_ model: ModelID) {
     guard getpid() == process else { return }
     guard models.withLock({ $0.removeValue(forKey: model) }) != nil else { return }
+    grammars.withLock { $0[model] = nil }
     let reply = Reply<Void>()
     guard (try? mailbox.post(.unload(model, reply))) != nil else { return }
     try? reply.wait()
@@ -135,6 +139,8 @@ extension Runtime {
     public var priority = 0
     /// From submission to the end of its last output.
     public var timeout: Duration?
+    /// Of the same model.
+    public var grammar: Grammar?
 
     public init(tokens: [Int32]) {
       self.tokens = tokens
@@ -147,11 +153,14 @@ extension Runtime {
     let names = requests.names(prompts.count)
     let now = ContinuousClock.now
     let new = try zip(names, prompts).map { name, prompt in
-      Submission(
+      if limits.onlyPlainDraws, prompt.grammar != nil {
+        throw RequestLimits.notOnGPU("structured_outputs")
+      }
+      return Submission(
         request: try Request(
           id: name, prompt: prompt.tokens, sampling: prompt.sampling, n: prompt.n,
           priority: prompt.priority, limits: limits),
-        deadline: prompt.timeout.map { now + $0 })
+        grammar: prompt.grammar, deadline: prompt.timeout.map { now + $0 })
     }
     requests.add(new.map(\.request), model: model)
     do {

@@ -17,12 +17,15 @@ public protocol Executor: AnyObject {
   /// Makes the KV cache. Called once, before the first step.
   func allocateCache(blocks: Int) throws
 
-  /// Starts a step and returns without waiting. Steps take effect in the order of issue.
-  /// - Parameters:
-  ///   - rows: one for each of the layout's logit rows.
-  ///   - previous: the tokens of the step before, which tokens of the layout may name.
-  func issue(_ layout: BatchLayout, _ rows: SampledRows, after previous: MLXArray?) throws
-    -> StepResult
+  /// Starts a step's forward pass and returns without waiting. Steps take effect in the order of
+  /// issue.
+  /// - Parameter previous: the tokens of the step before, which tokens of the layout may name.
+  /// - Returns: the logits of its logit rows; where it has none, something to wait for.
+  func forward(_ layout: BatchLayout, after previous: MLXArray?) throws -> MLXArray
+
+  /// Starts the sampling of a step, whose forward pass may still run, and returns without waiting.
+  /// - Parameter rows: one for each of the logits.
+  func sample(_ rows: SampledRows, of logits: MLXArray) throws -> StepResult
 
   /// A block's keys and values, `bytesPerBlock` bytes, in a form of this executor's own. No step may
   /// be in flight.

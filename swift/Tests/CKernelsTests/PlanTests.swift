@@ -183,7 +183,7 @@ import Testing
     func sampled(_ logits: MLXArray) throws -> MLXArray {
       var greedy = ck_sampling(
         temperature: 0, top_p: 1, min_p: 0, top_k: 0, uniform: 0, known: -1, logprobs: -1, index: 0,
-        sampler: nil)
+        sampler: nil, mask: nil, given: nil, given_count: 0)
       var none: cmlx_array?
       return try stream.withHandle { stream in
         try logits.withHandle { logits in

@@ -39,7 +39,7 @@ import Testing
     for uniform in stride(from: Float(0.005), to: 1, by: 0.01) {
       var row = ck_sampling(
         temperature: 1, top_p: 1, min_p: 0, top_k: 0, uniform: uniform, known: -1, logprobs: -1,
-        index: 0, sampler: nil)
+        index: 0, sampler: nil, mask: nil, given: nil, given_count: 0)
       change(&row)
       let token = try stream.withHandle { stream in
         try logits.withHandle { logits in

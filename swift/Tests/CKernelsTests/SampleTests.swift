@@ -33,7 +33,7 @@ import Testing
   ) -> ck_sampling {
     ck_sampling(
       temperature: temperature, top_p: topP, min_p: minP, top_k: Int32(topK), uniform: uniform,
-      known: -1, logprobs: -1, index: 0, sampler: nil)
+      known: -1, logprobs: -1, index: 0, sampler: nil, mask: nil, given: nil, given_count: 0)
   }
 
   /// The tokens that a draw may be, in float64: all whose share of the cumulative probability comes
@@ -132,6 +132,39 @@ import Testing
       #expect(try sample(logits, [row(topP: 0.9, topK: 10, uniform: uniform)]) == [123])
     }
     #expect(try sample(logits, [row(0)]) == [123])
+  }
+
+  @Test func nothingButWhatAMaskHasIsDrawn() throws {
+    var numbers = Numbers(state: 7)
+    for vocabulary in [1, 31, 32, 33, 5_000] {
+      let logits = (0..<vocabulary).map { _ in Float.random(in: -6...6, using: &numbers) }
+      // A word of all zeros and one of all ones among them.
+      var mask = (0..<(vocabulary + 31) / 32).map { _ in UInt32.random(in: 0 ... .max) }
+      if mask.count > 2 { (mask[0], mask[1]) = (0, .max) }
+      mask[mask.count - 1] |= 1
+      let allowed = logits.indices.filter { mask[$0 / 32] >> ($0 % 32) & 1 == 1 }
+      let masked = logits.indices.map { allowed.contains($0) ? logits[$0] : -.infinity }
+      for temperature: Float in [0, 0.7] {
+        let plain = row(temperature, uniform: Float.random(in: 0..<1, using: &numbers))
+        let drawn = try mask.withUnsafeBufferPointer { mask in
+          var row = plain
+          row.mask = mask.baseAddress
+          return try sample(logits + logits, [row, plain])
+        }
+        #expect(drawn == (try sample(masked, [plain])) + (try sample(logits, [plain])))
+      }
+    }
+  }
+
+  @Test func aMaskThatLeavesNothingDrawsNoToken() throws {
+    let mask: [UInt32] = [0, 0b100]
+    let logits: [Float] = Array(repeating: 1, count: 34)
+    let drawn = try mask.withUnsafeBufferPointer { mask in
+      var row = row()
+      row.mask = mask.baseAddress
+      return try sample(logits, [row])
+    }
+    #expect(drawn == [Int32(CK_LOGITS_MASKED)])
   }
 
   @Test func flatLogitsAreDrawnInOrderOfTheirIds() throws {

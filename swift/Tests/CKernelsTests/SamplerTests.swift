@@ -69,7 +69,8 @@ import Testing
     Row(
       sampling: ck_sampling(
         temperature: temperature, top_p: 1, min_p: 0, top_k: 0, uniform: uniform, known: known,
-        logprobs: logprobs, index: Int32(index), sampler: nil),
+        logprobs: logprobs, index: Int32(index), sampler: nil, mask: nil, given: nil,
+        given_count: 0),
       sampler: sampler)
   }
 
@@ -141,6 +142,37 @@ import Testing
           [row(samplers[1], index: step, temperature: temperature, uniform: uniform)]))
     }
     #expect(again == Array(expected[1][start...]))
+  }
+
+  @Test func tokensThatAreGivenCountAsIfTheyWereDrawn() throws {
+    var numbers = Numbers(state: 11)
+    var run = SamplerRun(vocabulary: 40, prompt: [3])
+    (run.repetition, run.frequency, run.presence) = (1.7, 0.9, 0.4)
+    (run.minTokens, run.ends, run.badWords) = (4, [5], [[8, 9, 10]])
+    let sampler = try run.sampler()
+    var output: [Int32] = []
+    for given: [Int32] in [[], [8, 9], [], [5, 5, 7], [8], [9]] {
+      output += given
+      let logits = logits(40, &numbers)
+      var row = row(sampler, index: output.count)
+      let drawn = try given.withUnsafeBufferPointer { given in
+        row.sampling.given = given.baseAddress
+        row.sampling.given_count = Int32(given.count)
+        return try tokens(draw([logits], [row]))
+      }
+      #expect(drawn == (try tokens(draw([run.adjusted(logits, output: output)], [self.row()]))))
+      output += drawn
+    }
+    // In place of what was drawn last.
+    output.removeLast()
+    output += [1, 2]
+    let logits = logits(40, &numbers)
+    var row = row(sampler, index: output.count)
+    let drawn = try [1, 2].map { Int32($0) }.withUnsafeBufferPointer { given in
+      (row.sampling.given, row.sampling.given_count) = (given.baseAddress, 2)
+      return try tokens(draw([logits], [row]))
+    }
+    #expect(drawn == (try tokens(draw([run.adjusted(logits, output: output)], [self.row()]))))
   }
 
   @Test func aSamplerOutlivesItsHandleInAQueuedStep() throws {

@@ -28,19 +28,29 @@ struct FakeModel {
     return Int32((hash >> 33) % UInt64(vocabulary))
   }
 
+  /// Stands in for a grammar of odd requests: what comes after a drawn token without a draw.
+  static func given(after token: Int32, to request: RequestID) -> [Int32] {
+    guard request % 2 == 1, token % 3 == 0 else { return [] }
+    return (0..<token % 40).map { (token * 7 + $0) % vocabulary }
+  }
+
   /// What a sequence gets alone.
-  static func alone(_ request: Request, index: Int) -> (tokens: [Int32], finish: FinishReason) {
+  /// - Parameter gives: whether odd requests have such a grammar.
+  static func alone(
+    _ request: Request, index: Int, gives: Bool = false
+  ) -> (tokens: [Int32], finish: FinishReason) {
     var history = request.prompt
-    for drawn in 0..<request.sampling.maxTokens {
+    var output: [Int32] { Array(history.dropFirst(request.prompt.count)) }
+    while true {
       let uniform = Philox.uniform(
-        seed: request.seed &+ UInt64(index), index: UInt64(drawn))
+        seed: request.seed &+ UInt64(index), index: UInt64(output.count))
       let token = next(after: history, uniform)
-      if request.sampling.stopTokenIDs.contains(token) {
-        return (Array(history.dropFirst(request.prompt.count)), .stop)
+      for token in [token] + (gives ? given(after: token, to: request.id) : []) {
+        if request.sampling.stopTokenIDs.contains(token) { return (output, .stop) }
+        history.append(token)
+        if output.count == request.sampling.maxTokens { return (output, .length) }
       }
-      history.append(token)
     }
-    return (Array(history.dropFirst(request.prompt.count)), .length)
   }
 
   /// Computes a step.
@@ -103,6 +113,8 @@ struct FakeModel {
 /// Plays the engine: issues a step, then completes the one before.
 struct Player {
   let scheduler: Scheduler
+  /// Whether draws of odd requests give more tokens than one.
+  var givesTokens = false
   var outputs: [SequenceID: [Int32]] = [:]
   var finishes: [SequenceID: FinishReason] = [:]
   var steps: [Scheduler.Step] = []
@@ -121,6 +133,12 @@ struct Player {
 
   /// - Returns: whether there was anything to do.
   mutating func step() throws -> Bool {
+    // As the engine does for grammars.
+    let held = inFlight.flatMap { givesTokens && $0.step.holdsOddRequests ? $0 : nil }
+    if let held {
+      inFlight = nil
+      complete(held)
+    }
     let next = scheduler.schedule()
     let previous = inFlight
     inFlight = try next.map { ($0, try model.run($0)) }
@@ -128,12 +146,19 @@ struct Player {
       steps.append(next)
       for start in next.starts { starts[start.request] = start.cachedTokens }
     }
-    guard let previous else { return next != nil }
-    for outcome in scheduler.complete(previous.step, tokens: previous.tokens) {
-      if let token = outcome.token { outputs[outcome.sequence, default: []].append(token) }
+    if let previous { complete(previous) }
+    return next != nil || previous != nil || held != nil
+  }
+
+  private mutating func complete(_ done: (step: Scheduler.Step, tokens: [Int32])) {
+    let draws = zip(done.step.samples, done.tokens).map { sample, token in
+      Scheduler.Draw(
+        [token] + (givesTokens ? FakeModel.given(after: token, to: sample.sequence.request) : []))
+    }
+    for outcome in scheduler.complete(done.step, draws: draws) {
+      outputs[outcome.sequence, default: []] += outcome.tokens
       if let finish = outcome.finish { finishes[outcome.sequence] = finish }
     }
-    return true
   }
 
   mutating func run() throws {
@@ -147,6 +172,10 @@ struct Player {
 
   /// Rows of prompts that were computed.
   var promptRows: Int { steps.reduce(0) { $0 + $1.promptTokens } }
+}
+
+extension Scheduler.Step {
+  fileprivate var holdsOddRequests: Bool { samples.contains { $0.sequence.request % 2 == 1 } }
 }
 
 func request(

@@ -56,8 +56,10 @@ private struct Scenario {
 @Suite struct SimulationTests {
   @Test func everySequenceGetsWhatItGetsAloneWhateverElseHappens() throws {
     var (preemptions, hits, copies, mixed) = (0, 0, 0, 0)
-    for seed in 0..<400 as Range<UInt64> {
-      let player = try play(Scenario(seed: seed), seed)
+    var runs = 0
+    for seed in 0..<800 as Range<UInt64> {
+      let player = try play(Scenario(seed: seed), seed, gives: seed >= 400)
+      runs += player.steps.reduce(0) { $0 + $1.samples.count { $0.given.count > 1 } }
       preemptions += player.scheduler.counts.preemptions
       hits += player.scheduler.counts.prefixHits
       copies += player.steps.reduce(0) { $0 + $1.layout.copies.count }
@@ -70,6 +72,7 @@ private struct Scenario {
     #expect(hits > 10_000)
     #expect(copies > 400)
     #expect(mixed > 1000)
+    #expect(runs > 1000)
   }
 
   @Test func theSameArrivalsGiveTheSameSteps() throws {
@@ -79,9 +82,10 @@ private struct Scenario {
     }
   }
 
-  private func play(_ scenario: Scenario, _ seed: UInt64) throws -> Player {
+  private func play(_ scenario: Scenario, _ seed: UInt64, gives: Bool = false) throws -> Player {
     var player = Player(
       maxRows: scenario.maxRows, maxSequences: scenario.maxSequences, blocks: scenario.blocks)
+    player.givesTokens = gives
     var cancelled: Set<RequestID> = []
     var busy = true
     var now = 0
@@ -99,7 +103,7 @@ private struct Scenario {
     for (_, request) in scenario.arrivals {
       for index in 0..<request.n {
         let id = SequenceID(request: request.id, index: index)
-        let alone = FakeModel.alone(request, index: index)
+        let alone = FakeModel.alone(request, index: index, gives: gives)
         let output = player.outputs[id] ?? []
         if cancelled.contains(request.id), player.finishes[id] == nil {
           #expect(alone.tokens.starts(with: output), "schedule \(seed), \(id)")

@@ -47,7 +47,7 @@ int ck_ref_logits(cmlx_stream stream, cmlx_array x, const int32_t* rows, int cou
                   cmlx_array weight, float epsilon, const ck_ref_matrix* matrix, cmlx_array* out,
                   cmlx_error* error);
 
-/* As ck_sample, on any device, where no row has a sampler, a known token or logprobs. */
+/* As ck_sample, on any device, where no row has a sampler, a mask, a known token or logprobs. */
 int ck_ref_sample(cmlx_stream stream, cmlx_array logits, const ck_sampling* rows, int count,
                   cmlx_array* out, cmlx_error* error);
 

@@ -209,6 +209,11 @@ typedef struct ck_sampling {
   int32_t index;       /* with a sampler: tokens that its sequence drew before. If it has seen more,
                           as when a sequence is computed anew, those are forgotten. */
   ck_sampler* sampler; /* NULL: none of its features */
+  const uint32_t* mask; /* [(vocabulary + 31) / 32] a bit for each token, the lowest first: nothing
+                           else is drawn; NULL: every token may be */
+  const int32_t* given; /* [given_count] with a sampler: the last of the `index` tokens, which its
+                           sequence has and did not draw */
+  int32_t given_count;
 } ck_sampling;
 
 /* Of the logits as they are, before any processing. */
@@ -227,7 +232,8 @@ enum {
 };
 
 /* One token a row. logits: float32 [rows, vocabulary]. tokens: lazy int32 [rows], drawn or known.
- * Order as in vLLM's V1 sampler: allowed ids, bad words, end_ids below min_tokens, bias,
+ * `rows` and what they point to is copied.
+ * Order as in vLLM's V1 sampler: mask and allowed ids, bad words, end_ids below min_tokens, bias,
  * repetition, frequency and presence penalty; temperature, min-p, top-k, top-p (of what those two
  * keep, renormalized). logprobs: NULL where no row asks; else lazy int32 [entries, 3], the words of
  * a ck_logprob each: rows in order, those that ask with 1 + logprobs entries, the row's token

@@ -88,6 +88,14 @@ void check_sampling(const ck_sampling& s, int vocabulary, int row) {
   if (s.sampler != nullptr && (s.index < 0 || s.known >= 0)) {
     refuse(row, "a sampler draws tokens from index 0 on");
   }
+  if (s.given_count < 0 || (s.given_count > 0 && (s.given == nullptr || s.given_count > s.index))) {
+    refuse(row, std::to_string(s.given_count) + " given tokens of " + std::to_string(s.index));
+  }
+  for (int i = 0; i < s.given_count; i++) {
+    if (s.given[i] < 0 || s.given[i] >= vocabulary) {
+      refuse(row, "the given token " + std::to_string(s.given[i]) + " is not in the vocabulary");
+    }
+  }
 }
 
 int32_t Drawer::draw(const float* logits, int vocabulary, const ck_sampling& sampling) {

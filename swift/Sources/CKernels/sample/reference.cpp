@@ -51,8 +51,10 @@ extern "C" int ck_ref_sample(cmlx_stream stream, cmlx_array logits, const ck_sam
     mx::Stream s = stream->value;
     std::vector<mx::array> tokens;
     for (int i = 0; i < count; i++) {
-      if (rows[i].sampler != nullptr || rows[i].known >= 0 || rows[i].logprobs >= 0) {
-        throw std::invalid_argument("the reference of sampling has no samplers and no logprobs");
+      if (rows[i].sampler != nullptr || rows[i].mask != nullptr || rows[i].known >= 0 ||
+          rows[i].logprobs >= 0) {
+        throw std::invalid_argument(
+            "the reference of sampling has no samplers, masks and logprobs");
       }
       mx::array row = mx::take(logits->value, i, 0, s);
       tokens.push_back(mx::astype(drawn(row, rows[i], s), mx::int32, s));

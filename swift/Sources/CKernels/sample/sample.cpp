@@ -11,6 +11,7 @@
 #include "../pool/pool.hpp"
 #include "draw.hpp"
 #include "logprobs.hpp"
+#include "mask.hpp"
 #include "mlx/backend/cpu/encoder.h"
 #include "mlx/primitives.h"
 #include "sampler.hpp"
@@ -26,6 +27,8 @@ static_assert(sizeof(ck_logprob) == 3 * sizeof(int32_t));
 struct Rows {
   std::vector<ck_sampling> sampling;
   std::vector<std::shared_ptr<ck::Sampler>> samplers;  // of each row, or empty
+  std::vector<uint32_t> masks;                         // of those rows that have one
+  std::vector<int32_t> given;                          // of all rows
   std::vector<int> first_logprob;                      // of each row, or empty
   int logprob_count = 0;
 
@@ -36,7 +39,9 @@ struct Rows {
 
  private:
   void take_samplers(int vocabulary);
+  void take_arrays(int vocabulary);
   int32_t drawn(int row, const float* logits, int vocabulary) const;
+  int32_t processed(int row, const float* logits, int vocabulary) const;
 };
 
 Rows::Rows(const ck_sampling* rows, int count, int vocabulary) : sampling(rows, rows + count) {
@@ -47,6 +52,7 @@ Rows::Rows(const ck_sampling* rows, int count, int vocabulary) : sampling(rows, 
     logprob_count += 1 + rows[i].logprobs;
   }
   if (any) take_samplers(vocabulary);
+  take_arrays(vocabulary);
   if (logprob_count == 0) return;
   int first = 0;
   for (const ck_sampling& row : sampling) {
@@ -70,27 +76,58 @@ void Rows::take_samplers(int vocabulary) {
   }
 }
 
+/// Copies what the caller's rows point to.
+void Rows::take_arrays(int vocabulary) {
+  size_t words = ck::mask_words(vocabulary), mask_count = 0, given_count = 0;
+  for (const ck_sampling& row : sampling) {
+    if (row.mask != nullptr) mask_count++;
+    given_count += row.given_count;
+  }
+  masks.reserve(mask_count * words);
+  given.reserve(given_count);
+  for (ck_sampling& row : sampling) {
+    if (row.mask != nullptr) {
+      masks.insert(masks.end(), row.mask, row.mask + words);
+      row.mask = masks.data() + masks.size() - words;
+    }
+    given.insert(given.end(), row.given, row.given + row.given_count);
+    row.given = given.data() + given.size() - row.given_count;
+  }
+}
+
 int32_t Rows::drawn(int row, const float* logits, int vocabulary) const {
   const ck_sampling& s = sampling[row];
   return s.temperature == 0 ? ck::peak_of(logits, vocabulary).token
                             : ck::Drawer().draw(logits, vocabulary, s);
 }
 
+/// The token drawn from what the row's mask and sampler make of its logits.
+int32_t Rows::processed(int row, const float* logits, int vocabulary) const {
+  const ck_sampling& s = sampling[row];
+  thread_local std::vector<float> masked, adjusted;
+  if (s.mask != nullptr) {
+    masked.resize(vocabulary);
+    ck::apply_mask(s.mask, logits, vocabulary, masked.data());
+    logits = masked.data();
+  }
+  if (s.sampler != nullptr) {
+    adjusted.resize(vocabulary);
+    ck::Sampler& sampler = *samplers[row];
+    sampler.rewind(size_t(s.index) - s.given_count);
+    for (int i = 0; i < s.given_count; i++) sampler.append(s.given[i]);
+    sampler.adjust(logits, adjusted.data());
+    logits = adjusted.data();
+  }
+  int32_t token = drawn(row, logits, vocabulary);
+  // Some token in place of none, so that a step that is already queued finds its count.
+  if (s.sampler != nullptr) samplers[row]->append(std::max(token, 0));
+  return token;
+}
+
 void Rows::draw(int row, const float* logits, int vocabulary, int32_t* tokens,
                 ck_logprob* logprobs) const {
   const ck_sampling& s = sampling[row];
-  if (s.sampler != nullptr) {
-    thread_local std::vector<float> adjusted;
-    adjusted.resize(vocabulary);
-    ck::Sampler& sampler = *samplers[row];
-    sampler.rewind(s.index);
-    sampler.adjust(logits, adjusted.data());
-    tokens[row] = drawn(row, adjusted.data(), vocabulary);
-    // Some token in place of none, so that a step that is already queued finds its count.
-    sampler.append(std::max(tokens[row], 0));
-  } else {
-    tokens[row] = s.known >= 0 ? s.known : drawn(row, logits, vocabulary);
-  }
+  tokens[row] = s.known >= 0 ? s.known : processed(row, logits, vocabulary);
   if (s.logprobs < 0) return;
   tokens[row] = ck::write_logprobs(logits, vocabulary, tokens[row], s.logprobs,
                                    logprobs + first_logprob[row]);

@@ -51,6 +51,7 @@ enum {
   VSW_ERROR_EMPTY_PROMPT = 13,
   VSW_ERROR_PROMPT_TOO_LONG = 14,
   VSW_ERROR_INVALID_TOKEN = 15,
+  VSW_ERROR_INVALID_GRAMMAR = 16, /* it cannot be read, or leaves no token to draw */
   /* The model's files cannot be used. */
   VSW_ERROR_MODEL_NOT_FOUND = 30,
   VSW_ERROR_MODEL_CORRUPT = 31,
@@ -59,9 +60,11 @@ enum {
   /* It would be served, were there room. */
   VSW_ERROR_MEMORY_BUDGET = 50,
   VSW_ERROR_REQUEST_TOO_LARGE = 51,
+  VSW_ERROR_GRAMMAR_TOO_COMPLEX = 52, /* compiling it, or following it, takes more than it may */
   /* MLX, a device, or a kernel failed. */
   VSW_ERROR_BACKEND = 70,
   VSW_ERROR_DEVICE_UNAVAILABLE = 71,
+  VSW_ERROR_GRAMMAR_LIBRARY = 72, /* llguidance is missing, or of another version */
   /* The object is gone, or the process is not the one that made it. */
   VSW_ERROR_CLOSED = 90,
   VSW_ERROR_FORKED = 91,
@@ -133,7 +136,7 @@ typedef struct vsw_model vsw_model;
 
 /* A computed beginning of prompts, kept in a model's KV cache; see below. */
 typedef struct vsw_prefix vsw_prefix;
-/* Of a feature whose calls come with a later version. */
+/* A compiled grammar, which outputs of a model are held to; see below. */
 typedef struct vsw_grammar vsw_grammar;
 
 enum { VSW_DEVICE_AUTO = 0, VSW_DEVICE_CPU = 1, VSW_DEVICE_GPU = 2 };
@@ -203,9 +206,9 @@ typedef uint64_t vsw_request;
 enum { VSW_MAX_LOGPROBS = 20 };
 
 /* Fields have vLLM's names and meanings. Fill with vsw_sampling_params_default, once struct_size is
- * set. Logits are processed in the order of vLLM's V1 engine: allowed_token_ids, bad words,
- * min_tokens, logit_bias, repetition, frequency and presence penalty; then temperature, min_p,
- * top_k, top_p. A GPU refuses all of these but the last four, and logprobs, with
+ * set. Logits are processed in the order of vLLM's V1 engine: grammar, allowed_token_ids, bad
+ * words, min_tokens, logit_bias, repetition, frequency and presence penalty; then temperature,
+ * min_p, top_k, top_p. A GPU refuses all of these but the last four, and logprobs, with
  * VSW_ERROR_UNSUPPORTED. */
 typedef struct vsw_sampling_params {
   uint32_t struct_size;
@@ -259,7 +262,7 @@ typedef struct vsw_submit_params {
   uint64_t timeout_us;  /* from here to its end, else it fails with VSW_ERROR_TIMED_OUT; 0: none */
   uint64_t adapter_id;  /* reserved: 0, none */
   vsw_prefix* prefix;   /* its tokens come before `tokens`; NULL: none */
-  vsw_grammar* grammar; /* reserved: NULL */
+  vsw_grammar* grammar; /* each output is held to it; NULL: none. A GPU refuses it. */
   const vsw_embedding_rows* embeddings; /* reserved: NULL */
   size_t embedding_count;               /* reserved: 0 */
 } vsw_submit_params;
@@ -275,7 +278,7 @@ VSW_API vsw_status vsw_submit(vsw_model* model, const vsw_submit_params* params,
 
 enum {
   VSW_FINISH_NONE = 0,
-  VSW_FINISH_STOP = 1,   /* a stop token */
+  VSW_FINISH_STOP = 1,   /* a stop token, or the end of the grammar */
   VSW_FINISH_LENGTH = 2, /* max_tokens, or max_model_len */
   VSW_FINISH_CANCELLED = 3,
   VSW_FINISH_ERROR = 4 /* vsw_request_get_info has the error */
@@ -303,7 +306,8 @@ typedef struct vsw_event {
   uint32_t token_count;
   uint32_t logprob_offset;
   uint32_t logprob_count;
-  int32_t stop_token; /* the token that ended the sequence with STOP, else -1 */
+  int32_t stop_token; /* the token that ended the sequence with STOP, else -1: a grammar may end
+                         without one */
   uint32_t prompt_token_count;
 } vsw_event;
 
@@ -384,6 +388,47 @@ VSW_API vsw_status vsw_prefix_load(vsw_model* model, const int32_t* tokens, size
                                    vsw_error* error);
 
 VSW_API void vsw_prefix_destroy(vsw_prefix* prefix);
+
+/* ---------------------------------------------------------------- grammars -------------------- */
+
+/* A request's outputs can be held to a grammar: nothing is drawn that it does not allow, and tokens
+ * that it leaves no choice about are added without a step each, where the request has no logprobs.
+ * Grammars are compiled by llguidance 1.9.1, which is opened from its Python wheel and so needs a
+ * process that runs Python. */
+
+typedef struct vsw_vocabulary {
+  uint32_t struct_size;
+  uint32_t token_count; /* at most the model's; its others are never drawn under a grammar */
+  const uint32_t* token_lengths; /* [token_count] bytes of each token. None: it is never drawn. */
+  const uint8_t* token_bytes;    /* end to end; of a special token, 0xFF and then its name */
+  const int32_t* eos_token_ids; /* [eos_token_count >= 1] end an output where the grammar may end */
+  size_t eos_token_count;
+  const int32_t* atoms;  /* [atom_count] the tokens that byte-pair encoding starts from: those of
+                            single bytes, or of characters and then of bytes */
+  size_t atom_count;     /* 0: the tokenizer is another one, and no token is forced */
+  const int32_t* merges; /* [merge_count, 3] left, right and result, in the order of learning */
+  size_t merge_count;
+  const char* library; /* llguidance's, its path */
+} vsw_vocabulary;
+
+/* Tells what a model's tokens are, once, before its first grammar. Everything is copied.
+ * VSW_ERROR_GRAMMAR_LIBRARY names what to install. */
+VSW_API vsw_status vsw_model_set_vocabulary(vsw_model* model, const vsw_vocabulary* vocabulary,
+                                            vsw_error* error);
+
+enum {
+  VSW_GRAMMAR_JSON_SCHEMA = 0, /* with llguidance's extension "x-guidance" */
+  VSW_GRAMMAR_REGEX = 1,       /* in the syntax of Rust's regex crate; of the whole output */
+  VSW_GRAMMAR_LARK = 2         /* in llguidance's dialect */
+};
+
+/* Compiles a UTF-8 text in the caller's thread; a text that the model compiled lately is found. A
+ * grammar that asks for too much is VSW_ERROR_GRAMMAR_TOO_COMPLEX, here or of the request. */
+VSW_API vsw_status vsw_grammar_compile(vsw_model* model, int32_t kind, const char* text,
+                                       size_t size, vsw_grammar** grammar, vsw_error* error);
+
+/* Requests that were submitted with it keep what they need. */
+VSW_API void vsw_grammar_destroy(vsw_grammar* grammar);
 
 /* ---------------------------------------------------------------- embeddings ------------------ */
 

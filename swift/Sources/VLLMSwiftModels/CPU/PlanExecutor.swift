@@ -71,13 +71,15 @@ final class PlanExecutor: Executor {
     try decoder.forward(PlanOps(plan: plan))
   }
 
-  func issue(_ layout: BatchLayout, _ rows: SampledRows, after previous: MLXArray?) throws
-    -> StepResult
-  {
+  func forward(_ layout: BatchLayout, after previous: MLXArray?) throws -> MLXArray {
     let logits = try logits(layout, after: previous)
-    let result =
-      rows.isEmpty
-      ? StepResult(tokens: logits) : try StepResult(rows, of: logits, on: stream)
+    try MLXArray.asyncEval([logits])
+    return logits
+  }
+
+  func sample(_ rows: SampledRows, of logits: MLXArray) throws -> StepResult {
+    guard !rows.isEmpty else { return StepResult(tokens: logits) }
+    let result = try StepResult(rows, of: logits, on: stream)
     try MLXArray.asyncEval(result.arrays)
     return result
   }

@@ -36,18 +36,22 @@ final class ReferenceExecutor: Executor {
     // Grows with use instead: MLX has no memory that costs nothing until it is written.
   }
 
-  func issue(_ layout: BatchLayout, _ rows: SampledRows, after previous: MLXArray?) throws
-    -> StepResult
-  {
+  func forward(_ layout: BatchLayout, after previous: MLXArray?) throws -> MLXArray {
     let logits = try logits(layout, after: previous)
-    guard !rows.isEmpty else {
+    guard !layout.logitRows.isEmpty else {
       try MLXArray.asyncEval(cache.arrays)
-      return StepResult(tokens: cache.layers[0].keys)
+      return cache.layers[0].keys
     }
+    try MLXArray.asyncEval([logits] + cache.arrays)
+    return logits
+  }
+
+  func sample(_ rows: SampledRows, of logits: MLXArray) throws -> StepResult {
+    guard !rows.isEmpty else { return StepResult(tokens: logits) }
     // Stock ops keep no state between steps and see no NaN, so they draw where nothing else can.
     let result =
       stream.isGPU ? try drawn(rows, of: logits) : try StepResult(rows, of: logits, on: stream)
-    try MLXArray.asyncEval(result.arrays + cache.arrays)
+    try MLXArray.asyncEval(result.arrays)
     return result
   }
 

@@ -7,6 +7,8 @@ public struct SampledRows {
   struct Row {
     let sample: Scheduler.Sample
     let sampler: Sampler?
+    /// A bit for each token that may be drawn; nil: all may be.
+    let mask: [UInt32]?
   }
 
   private let rows: [Row]
@@ -19,16 +21,34 @@ public struct SampledRows {
 
   /// In the form of the sampling ops, for the length of `body`.
   func withParameters<Result>(_ body: ([ck_sampling]) throws -> Result) rethrows -> Result {
-    try withExtendedLifetime(rows) {
-      try body(
-        rows.map { row in
-          let (sample, sampling) = (row.sample, row.sample.sampling)
-          return ck_sampling(
-            temperature: sampling.temperature, top_p: sampling.topP, min_p: sampling.minP,
-            top_k: Int32(clamping: sampling.topK), uniform: sample.uniform,
-            known: sample.known ?? -1, logprobs: Int32(sample.logprobs ?? -1),
-            index: Int32(clamping: sample.index), sampler: row.sampler?.withHandle { $0 })
-        })
+    let masks = rows.flatMap { $0.mask ?? [] }
+    let given = rows.flatMap(\.sample.given)
+    return try masks.withUnsafeBufferPointer { masks in
+      try given.withUnsafeBufferPointer { given in
+        try withExtendedLifetime(rows) { try body(parameters(masks, given)) }
+      }
+    }
+  }
+}
+
+extension SampledRows {
+  /// - Parameters:
+  ///   - masks: of those rows that have one, end to end.
+  ///   - given: the rows' given tokens, end to end.
+  private func parameters(
+    _ masks: UnsafeBufferPointer<UInt32>, _ given: UnsafeBufferPointer<Int32>
+  ) -> [ck_sampling] {
+    var (words, tokens) = (0, 0)
+    return rows.map { row in
+      defer { (words, tokens) = (words + (row.mask?.count ?? 0), tokens + row.sample.given.count) }
+      let (sample, sampling) = (row.sample, row.sample.sampling)
+      return ck_sampling(
+        temperature: sampling.temperature, top_p: sampling.topP, min_p: sampling.minP,
+        top_k: Int32(clamping: sampling.topK), uniform: sample.uniform,
+        known: sample.known ?? -1, logprobs: Int32(sample.logprobs ?? -1),
+        index: Int32(clamping: sample.index), sampler: row.sampler?.withHandle { $0 },
+        mask: row.mask == nil ? nil : masks.baseAddress.map { $0 + words },
+        given: given.baseAddress.map { $0 + tokens }, given_count: Int32(sample.given.count))
     }
   }
 }
@@ -77,6 +97,9 @@ public struct StepResult {
     return EngineError(
       .backend, "the model's logits for this request \(what); other requests are not affected")
   }
+
+  /// Whether `token` stands for none, since all were masked.
+  public static func leavesNothing(_ token: Int32) -> Bool { token == Int32(CK_LOGITS_MASKED) }
 
   /// Waits. The logprobs of each of the step's samples, in the order of `ck_sample`.
   public func logprobs(of samples: [Scheduler.Sample], on stream: MLXStream) throws

@@ -26,8 +26,13 @@ public final class Samplers {
   }
 
   /// What the sampling ops need for a step.
-  public func rows(_ samples: [Scheduler.Sample]) throws -> SampledRows {
-    SampledRows(try samples.map { SampledRows.Row(sample: $0, sampler: try sampler(of: $0)) })
+  /// - Parameter masks: of some of the samples, by their index.
+  public func rows(_ samples: [Scheduler.Sample], masks: [Int: [UInt32]]) throws -> SampledRows {
+    SampledRows(
+      try samples.enumerated().map { index, sample in
+        SampledRows.Row(
+          sample: sample, sampler: try sampler(of: sample), mask: masks[index])
+      })
   }
 
   private func sampler(of sample: Scheduler.Sample) throws -> Sampler? {

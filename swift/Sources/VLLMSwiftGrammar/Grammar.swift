@@ -1,0 +1,59 @@
+import CLLGuidance
+import VLLMSwiftCore
+
+/// A grammar as its author writes it.
+public struct GrammarSource: Sendable, Hashable {
+  /// The raw values are those of `vllm_swift.h`.
+  public enum Kind: Int32, Sendable {
+    case jsonSchema = 0
+    case regex = 1
+    case lark = 2
+  }
+
+  public let kind: Kind
+  public let text: String
+
+  public init(_ kind: Kind, _ text: String) {
+    (self.kind, self.text) = (kind, text)
+  }
+}
+
+/// A compiled grammar of one model. Any thread may compile one, and make matchers of it.
+public final class Grammar: @unchecked Sendable {
+  let vocabulary: Vocabulary
+  private let start: OpaquePointer
+
+  /// - Throws: `invalidGrammar` with what is wrong; `grammarTooComplex` for one beyond
+  ///   `GrammarLimits`.
+  public init(_ source: GrammarSource, _ vocabulary: Vocabulary) throws {
+    try GrammarLimits.check(source)
+    self.vocabulary = vocabulary
+    let functions = vocabulary.functions
+    var parameters = llg_init()
+    functions.constraint_init_set_defaults(&parameters, vocabulary.handle)
+    parameters.log_stderr_level = 0
+    parameters.log_buffer_level = 0
+    GrammarLimits.apply(to: &parameters.limits)
+    start = functions.new_matcher(&parameters, source.kind.name, source.text)
+    if let why = functions.matcher_get_error(start) {
+      throw GrammarLimits.error(String(cString: why))
+    }
+  }
+
+  deinit { vocabulary.functions.free_matcher(start) }
+
+  /// At the beginning of an output.
+  public func matcher() -> Matcher {
+    Matcher(vocabulary, vocabulary.functions.clone_matcher(start))
+  }
+}
+
+extension GrammarSource.Kind {
+  fileprivate var name: String {
+    switch self {
+    case .jsonSchema: "json_schema"
+    case .regex: "regex"
+    case .lark: "lark"
+    }
+  }
+}

@@ -1,0 +1,96 @@
+import CLLGuidance
+import VLLMSwiftCore
+
+/// A model's tokens as grammars see them.
+public final class Vocabulary: @unchecked Sendable {
+  public struct Tokens: Sendable {
+    /// Of each token, in order. Those of a special token are 0xFF and its name; a token without any
+    /// is never drawn under a grammar.
+    public var bytes: [[UInt8]]
+    /// Those that end an output; one at least.
+    public var ends: [Int32]
+    /// Nil: the tokenizer is another one, and no tokens are forced.
+    public var pairs: BytePairs?
+
+    public init(bytes: [[UInt8]], ends: [Int32], pairs: BytePairs?) {
+      (self.bytes, self.ends, self.pairs) = (bytes, ends, pairs)
+    }
+  }
+
+  /// What llguidance asks for the tokens of forced bytes.
+  private final class Tokenizer: Sendable {
+    let pairs: BytePairs
+
+    init(_ pairs: BytePairs) { self.pairs = pairs }
+  }
+
+  let functions: llg_functions
+  let handle: OpaquePointer
+  let tokenCount: Int
+  let ends: Set<Int32>
+  /// Words of a mask: a bit for each token.
+  var maskWords: Int { (tokenCount + 31) / 32 }
+  private let tokenizer: Tokenizer?
+
+  /// - Parameter library: llguidance's path.
+  /// - Throws: `grammarLibrary`; `invalidArgument` for tokens that make no vocabulary.
+  public init(_ tokens: Tokens, library path: String) throws {
+    functions = try GrammarLibrary(path: path).functions
+    tokenCount = tokens.bytes.count
+    ends = Set(tokens.ends)
+    for token in tokens.ends where token < 0 || Int(token) >= tokenCount {
+      throw EngineError(.invalidToken, "the end token \(token) is not in the vocabulary")
+    }
+    guard let end = tokens.ends.first else {
+      throw EngineError(.invalidArgument, "a vocabulary needs a token that ends an output")
+    }
+    tokenizer = tokens.pairs.flatMap { $0.isUsable ? Tokenizer($0) : nil }
+    handle = try Self.make(functions, tokens, end: UInt32(end), tokenizer)
+  }
+
+  deinit { functions.free_tokenizer(handle) }
+
+  private static func make(
+    _ functions: llg_functions, _ tokens: Tokens, end: UInt32, _ tokenizer: Tokenizer?
+  ) throws -> OpaquePointer {
+    let lengths = tokens.bytes.map { UInt32($0.count) }
+    let bytes = Array(tokens.bytes.joined())
+    let others = tokens.ends.dropFirst().map { UInt32($0) }
+    return try lengths.withUnsafeBufferPointer { lengths in
+      try bytes.withUnsafeBufferPointer { bytes in
+        try others.withUnsafeBufferPointer { others in
+          var parameters = llg_tokenizer_init()
+          parameters.struct_size = MemoryLayout<llg_tokenizer_init>.size
+          parameters.vocab_size = UInt32(lengths.count)
+          parameters.tok_eos = end
+          parameters.token_lens = lengths.baseAddress
+          parameters.token_bytes = bytes.baseAddress
+          parameters.tok_eos_extra = others.baseAddress
+          parameters.tok_eos_extra_count = UInt32(others.count)
+          if let tokenizer {
+            parameters.tokenize_user_data = UnsafeRawPointer(
+              Unmanaged.passUnretained(tokenizer).toOpaque())
+            parameters.tokenize_fn = tokenize
+          } else {
+            parameters.use_approximate_greedy_tokenize_fn = true
+          }
+          let (made, why) = withMessage { functions.new_tokenizer_v2(&parameters, $0, $1) }
+          guard let made else {
+            throw EngineError(.invalidArgument, "llguidance refuses the vocabulary: \(why)")
+          }
+          return made
+        }
+      }
+    }
+  }
+
+  private static let tokenize: llg_tokenize = { context, bytes, count, tokens, capacity in
+    guard let context, let bytes else { return 0 }
+    let tokenizer = Unmanaged<Tokenizer>.fromOpaque(context).takeUnretainedValue()
+    let found = tokenizer.pairs.tokens(of: Array(UnsafeBufferPointer(start: bytes, count: count)))
+    for (index, token) in found.prefix(capacity).enumerated() {
+      tokens?[index] = UInt32(bitPattern: token)
+    }
+    return found.count
+  }
+}
