@@ -12,7 +12,8 @@ let mlx = "\(Context.packageDirectory)/.mlx/current/mlx"
   let libraryPath = "$ORIGIN/../../mlx/lib"
 #endif
 
-let mlxHeaders: [CXXSetting] = [.unsafeFlags(["-I\(mlx)/include", "-fno-cxx-modules"])]
+// As system headers, whose warnings are not ours.
+let mlxHeaders: [CXXSetting] = [.unsafeFlags(["-isystem\(mlx)/include", "-fno-cxx-modules"])]
 let mlxLibrary: [LinkerSetting] = [
   .unsafeFlags([
     "-L\(mlx)/lib", "-lmlx",

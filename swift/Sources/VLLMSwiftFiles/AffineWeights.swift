@@ -16,16 +16,13 @@ public struct AffineWeights: Sendable {
 extension CheckpointTensor {
   /// The tensor in MLX's affine form, rows in the model's order. Exact: llama.cpp's 32-weight blocks
   /// are groups of 32 with w = d q + m, and m is -8 d in Q4_0 and, codes being signed, -128 d in
-  /// Q8_0.
+  /// Q8_0. Scales are float16, or float32 where an m leaves float16's range.
   /// - Throws: `internal` if it is not quantized.
   public func affine() throws -> AffineWeights {
     switch format {
     case .ggufQ4_0:
-      return unpack(bits: 4, blockBytes: 18) { block, codes in
-        let scale = block.loadUnaligned(as: Float16.self)
-        unpackNibbles(block + 2, codes)
-        return (scale, -8 * scale)
-      }
+      return hasScale(above: .greatestFiniteMagnitude / 8, blockBytes: 18)
+        ? unpackSignedNibbles(Float.self) : unpackSignedNibbles(Float16.self)
     case .ggufQ4_1:
       return unpack(bits: 4, blockBytes: 20) { block, codes in
         unpackNibbles(block + 4, codes)
@@ -35,14 +32,8 @@ extension CheckpointTensor {
         )
       }
     case .ggufQ8_0:
-      return unpack(bits: 8, blockBytes: 34) { block, codes in
-        let scale = block.loadUnaligned(as: Float16.self)
-        for word in 0..<8 {
-          let signed = block.loadUnaligned(fromByteOffset: 2 + 4 * word, as: UInt32.self)
-          codes[word] = signed ^ 0x8080_8080
-        }
-        return (scale, -128 * scale)
-      }
+      return hasScale(above: .greatestFiniteMagnitude / 128, blockBytes: 34)
+        ? unpackSignedBytes(Float.self) : unpackSignedBytes(Float16.self)
     case .affine(let bits, let groupSize):
       return try copy(bits: bits, groupSize: groupSize)
     case .float32, .float16, .bfloat16:
@@ -50,19 +41,47 @@ extension CheckpointTensor {
     }
   }
 
+  private func unpackSignedNibbles<Scale: GroupScale>(_: Scale.Type) -> AffineWeights {
+    unpack(bits: 4, blockBytes: 18) { block, codes in
+      let scale = Scale(block.loadUnaligned(as: Float16.self))
+      unpackNibbles(block + 2, codes)
+      return (scale, -8 * scale)
+    }
+  }
+
+  private func unpackSignedBytes<Scale: GroupScale>(_: Scale.Type) -> AffineWeights {
+    unpack(bits: 8, blockBytes: 34) { block, codes in
+      let scale = Scale(block.loadUnaligned(as: Float16.self))
+      for word in 0..<8 {
+        let signed = block.loadUnaligned(fromByteOffset: 2 + 4 * word, as: UInt32.self)
+        codes[word] = signed ^ 0x8080_8080
+      }
+      return (scale, -128 * scale)
+    }
+  }
+
+  /// Whether the magnitude of a block's scale, its first two bytes, is finite and above `limit`.
+  private func hasScale(above limit: Float16, blockBytes: Int) -> Bool {
+    stride(from: 0, to: data.count, by: blockBytes).contains { offset in
+      let scale = data.loadUnaligned(fromByteOffset: offset, as: Float16.self)
+      return scale.isFinite && scale.magnitude > limit
+    }
+  }
+
   /// - Parameter block: reads a block of 32 weights, writes its `bits` words of codes, and returns
   ///   its scale and bias.
   @inline(__always)
-  private func unpack(
+  private func unpack<Scale: GroupScale>(
     bits: Int, blockBytes: Int,
-    _ block: (UnsafeRawPointer, UnsafeMutablePointer<UInt32>) -> (Float16, Float16)
+    _ block: (UnsafeRawPointer, UnsafeMutablePointer<UInt32>) -> (Scale, Scale)
   ) -> AffineWeights {
+    let scaleBytes = MemoryLayout<Scale>.size
     let blocks = data.count / blockBytes
     let blocksPerRow = blocks / rows
     var packed: [UInt32] = []
     var scales: [UInt8] = []
-    let biases = [UInt8](unsafeUninitializedCapacity: 2 * blocks) { biasBytes, biasCount in
-      scales = [UInt8](unsafeUninitializedCapacity: 2 * blocks) { scaleBytes, scaleCount in
+    let biases = [UInt8](unsafeUninitializedCapacity: scaleBytes * blocks) { biasRoom, biasCount in
+      scales = [UInt8](unsafeUninitializedCapacity: scaleBytes * blocks) { scaleRoom, scaleCount in
         packed = [UInt32](unsafeUninitializedCapacity: bits * blocks) { words, wordCount in
           guard let source = data.baseAddress, let words = words.baseAddress else { return }
           var index = 0
@@ -71,23 +90,23 @@ extension CheckpointTensor {
             var pointer = source + sourceRow * blocksPerRow * blockBytes
             for _ in 0..<blocksPerRow {
               let (scale, bias) = block(pointer, words + bits * index)
-              UnsafeMutableRawBufferPointer(scaleBytes)
-                .storeBytes(of: scale, toByteOffset: 2 * index, as: Float16.self)
-              UnsafeMutableRawBufferPointer(biasBytes)
-                .storeBytes(of: bias, toByteOffset: 2 * index, as: Float16.self)
+              UnsafeMutableRawBufferPointer(scaleRoom)
+                .storeBytes(of: scale, toByteOffset: scaleBytes * index, as: Scale.self)
+              UnsafeMutableRawBufferPointer(biasRoom)
+                .storeBytes(of: bias, toByteOffset: scaleBytes * index, as: Scale.self)
               pointer += blockBytes
               index += 1
             }
           }
           wordCount = bits * blocks
         }
-        scaleCount = 2 * blocks
+        scaleCount = scaleBytes * blocks
       }
-      biasCount = 2 * blocks
+      biasCount = scaleBytes * blocks
     }
     return AffineWeights(
-      packed: packed, scales: scales, biases: biases, scaleType: .float16, bits: bits,
-      groupSize: 32)
+      packed: packed, scales: scales, biases: biases, scaleType: Scale.scalarType,
+      bits: bits, groupSize: 32)
   }
 
   private func copy(bits: Int, groupSize: Int) throws -> AffineWeights {
@@ -102,6 +121,19 @@ extension CheckpointTensor {
       packed: packed, scales: Array(scales), biases: Array(biases), scaleType: scaleType,
       bits: bits, groupSize: groupSize)
   }
+}
+
+/// What scales and biases of groups are stored as.
+private protocol GroupScale: BinaryFloatingPoint {
+  static var scalarType: CheckpointTensor.ScalarType { get }
+}
+
+extension Float16: GroupScale {
+  fileprivate static var scalarType: CheckpointTensor.ScalarType { .float16 }
+}
+
+extension Float: GroupScale {
+  fileprivate static var scalarType: CheckpointTensor.ScalarType { .float32 }
 }
 
 /// 16 bytes with weight j in the low and weight j + 16 in the high half of byte j, to 4 words with

@@ -29,15 +29,19 @@ import VLLMSwiftCore
 
   /// MLX's definition: the codes of a row from the lowest bit of its first word up.
   func dequantize(_ weights: AffineWeights) -> [Float] {
-    func half(_ bytes: [UInt8], _ group: Int) -> Float {
-      Float(Float16(bitPattern: UInt16(bytes[2 * group]) | UInt16(bytes[2 * group + 1]) << 8))
+    func number(_ bytes: [UInt8], _ group: Int) -> Float {
+      bytes.withUnsafeBytes { bytes in
+        weights.scaleType == .float32
+          ? bytes.loadUnaligned(fromByteOffset: 4 * group, as: Float.self)
+          : Float(bytes.loadUnaligned(fromByteOffset: 2 * group, as: Float16.self))
+      }
     }
     let perWord = 32 / weights.bits
     return (0..<weights.packed.count * perWord).map { index in
       let shifted = weights.packed[index / perWord] >> (index % perWord * weights.bits)
       let code = Float(shifted & (1 << weights.bits - 1))
       let group = index / weights.groupSize
-      return half(weights.scales, group) * code + half(weights.biases, group)
+      return number(weights.scales, group) * code + number(weights.biases, group)
     }
   }
 
@@ -63,6 +67,23 @@ import VLLMSwiftCore
       }
       #expect(dequantize(affine) == expected, "\(tensor.name)")
     }
+  }
+
+  @Test(arguments: [(2, 8_192), (8, 512)] as [(UInt32, Float16)])
+  func biasesBeyondFloat16AreFloat32(type: UInt32, scale: Float16) throws {
+    var builder = GGUFBuilder.tinyLlama(type: type)
+    let up = try #require(builder.tensors.firstIndex { $0.name == "blk.0.ffn_up.weight" })
+    builder.tensors[up].data.replaceSubrange(0..<2, with: withUnsafeBytes(of: scale, Array.init))
+    let checkpoint = try openCheckpoint(folder.write(builder.bytes, to: "model.gguf"))
+    let tensor = try #require(try checkpoint.tensor("model.layers.0.mlp.up_proj.weight"))
+    let affine = try tensor.affine()
+    #expect(affine.scaleType == .float32)
+    let data = builder.tensors[up].data
+    let size = try #require(GGUFBuilder.blockBytes[type])
+    let expected = stride(from: 0, to: data.count, by: size).flatMap {
+      dequantize(data[$0..<$0 + size], type)
+    }
+    #expect(dequantize(affine) == expected)
   }
 
   @Test func floatWeightsHaveNoAffineForm() throws {

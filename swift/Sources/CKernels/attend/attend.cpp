@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "../linear/deal.hpp"
 #include "kernels.hpp"
 
 namespace ck {
@@ -51,6 +52,23 @@ class Attend : public Node {
         rotary_(std::move(rotary)),
         schedule_(std::move(schedule)) {}
 
+  /// The schedule is a node before this one.
+  void prepare(const Step&) override {
+    deal_.reset(int(schedule_->pieces().size()), Pool::shared().size());
+  }
+
+  /// The keys and values of a thread's first block, of all KV heads.
+  Ahead ahead(int thread) const override {
+    const Piece* piece = next_piece(thread);
+    if (piece == nullptr) return {};
+    const Tile& tile = schedule_->tiles()[piece->tile];
+    int first = geometry_.first_key(tile.position) / CK_BLOCK_TOKENS;
+    int block = std::max(first, piece->first_span * kSpanBlocks);
+    const uint8_t* data = kv_->record(tile.sequence->blocks[block], layer_, piece->kv_head);
+    size_t heads = geometry_.kv_heads - piece->kv_head;
+    return {data, heads * RecordLayout(shape_.head_dim).bytes()};
+  }
+
   void run(Worker& worker, const Step& step) override {
     if (!schedule_->decodes()) {
       worker.for_each((step.rows + kRowsAnAppend - 1) / kRowsAnAppend, [&](int piece) {
@@ -63,7 +81,8 @@ class Attend : public Node {
       });
     }
     const std::vector<Piece>& pieces = schedule_->pieces();
-    worker.for_each(int(pieces.size()), [&](int piece) { attend(worker, pieces[piece]); });
+    worker.for_each(int(pieces.size()),
+                    [&](int) { attend(worker, pieces[deal_.take(worker.index())]); });
   }
 
  private:
@@ -88,7 +107,14 @@ class Attend : public Node {
     quantize_queries(tile, piece.kv_head, work);
     for (int span = piece.first_span; span <= piece.last_span; span++) {
       Partials part = tile.parts > 1 ? schedule_->partials(tile, piece.kv_head, span) : work.part;
-      attend_span(tile, piece.kv_head, span, work, part);
+      // What this thread reads next: in its share, pieces follow one another.
+      const Piece* after = span < piece.last_span ? &piece : next_piece(worker.index());
+      SpanTask task = span_task(tile, piece.kv_head, span);
+      if (after != nullptr) {
+        records(schedule_->tiles()[after->tile], after->kv_head,
+                after == &piece ? span + 1 : after->first_span, task.next);
+      }
+      attend_span(tile, span, work, part, task);
       if (tile.parts == 1) add_span(tile, span, part, work);
     }
     if (tile.parts > 1) {
@@ -124,23 +150,35 @@ class Attend : public Node {
     return {first, std::max(first, last)};
   }
 
-  void attend_span(const Tile& tile, int kv_head, int span, const Workspace& work,
-                   const Partials& part) {
+  /// Of a thread's own share, the piece that it has not begun; null: none is left.
+  const Piece* next_piece(int thread) const {
+    auto [next, end] = deal_.share(thread);
+    return next < end ? &schedule_->pieces()[next] : nullptr;
+  }
+
+  /// The blocks of a span that a tile sees keys of; null for the others.
+  void records(const Tile& tile, int kv_head, int span, const uint8_t* (&to)[kSpanBlocks]) const {
+    int last = (tile.position + tile.rows - 1) / CK_BLOCK_TOKENS;
+    int first = geometry_.first_key(tile.position) / CK_BLOCK_TOKENS;
+    for (int i = 0; i < kSpanBlocks; i++) {
+      int block = span * kSpanBlocks + i;
+      bool seen = block >= first && block <= last;
+      to[i] = seen ? kv_->record(tile.sequence->blocks[block], layer_, kv_head) : nullptr;
+    }
+  }
+
+  SpanTask span_task(const Tile& tile, int kv_head, int span) const {
     SpanTask task{};
     task.shape = shape_;
     task.queries = tile.rows * geometry_.group();
+    records(tile, kv_head, span, task.records);
+    return task;
+  }
+
+  void attend_span(const Tile& tile, int span, const Workspace& work, const Partials& part,
+                   SpanTask& task) {
     task.q = work.q;
     task.q_scales = work.q_scales;
-    int last_block = (tile.position + tile.rows - 1) / CK_BLOCK_TOKENS;
-    int first_block = geometry_.first_key(tile.position) / CK_BLOCK_TOKENS;
-    auto record = [&](int block) -> const uint8_t* {
-      if (block < first_block || block > last_block) return nullptr;
-      return kv_->record(tile.sequence->blocks[block], layer_, kv_head);
-    };
-    for (int i = 0; i < kSpanBlocks; i++) {
-      task.records[i] = record(span * kSpanBlocks + i);
-      task.next[i] = record((span + 1) * kSpanBlocks + i);
-    }
     for (int i = 0; i < task.queries; i++) {
       auto [first, last] = seen(tile.position + i / geometry_.group(), span);
       work.first[i] = first;
@@ -179,6 +217,7 @@ class Attend : public Node {
   std::shared_ptr<KvCache> kv_;
   std::shared_ptr<Rotary> rotary_;
   std::shared_ptr<Schedule> schedule_;
+  Deal deal_;  // of its pieces
 };
 
 }  // namespace

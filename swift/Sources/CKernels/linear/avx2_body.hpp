@@ -71,11 +71,9 @@ void multiply_half(const LinearTask& t, int panel, int half, int row) {
   const size_t scale_stride = t.format.scale_stride();
   const size_t bias_offset = kPanelRows * scale_bytes;
   const size_t group_bytes = t.format.group_bytes();
-  const uint8_t* start = t.panels + panel * t.panel_bytes;
-  const uint8_t* scales = start + half * kLanes * scale_bytes;
-  const uint8_t* values = start + t.values_offset + half * 4 * kLanes;
-  constexpr int kLines = layout == Layout::u4 || layout == Layout::s4 ? 5 : 9;
-  const uint8_t* ahead = start;
+  const uint8_t *at = t.panels + panel * t.panel_bytes, *scales = at;
+  const int scales_a_block = t.format.scales_a_block();
+  const size_t block_scale_bytes = t.format.block_scale_bytes();
 
   const int8_t* x[rows];
   const ActivationGroup* x_groups[rows];
@@ -85,15 +83,21 @@ void multiply_half(const LinearTask& t, int panel, int half, int row) {
     x_groups[r] = t.x.groups + static_cast<size_t>(row + r) * groups;
     sums[r] = _mm256_setzero_ps();
   }
+  int scales_left = 0;  // in the block
   for (int first = 0; first < groups; first += t.format.groups_per_scale, scales += scale_stride) {
+    if (scales_left == 0) {
+      scales = at + half * kLanes * scale_bytes;
+      at += block_scale_bytes;
+      scales_left = scales_a_block;
+    }
+    scales_left--;
     const __m256 scale = load_scales(scales, t.format.scale_type);
     __m256 bias;
     if constexpr (has_bias(layout)) bias = load_scales(scales + bias_offset, t.format.scale_type);
     int last = first + t.format.groups_per_scale;
     if (last > groups) last = groups;
-    for (int g = first; g < last; g++, values += group_bytes) {
-      if (half == 0) prefetch<kLines>(ahead);
-      ahead += kLines * 64;
+    for (int g = first; g < last; g++, at += group_bytes) {
+      const uint8_t* values = at + half * 4 * kLanes;
       __m256 scaled[rows];
       add_half<layout, 0>(values, x, x_groups, g, scaled);
       add_half<layout, 1>(values, x, x_groups, g, scaled);

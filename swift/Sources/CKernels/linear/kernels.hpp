@@ -36,7 +36,7 @@ struct LinearTask {
   const uint8_t* panels;
   int panel_count;
   int outputs;  // columns of `out` to write: 16 a panel, the last may have fewer
-  size_t values_offset, panel_bytes;
+  size_t panel_bytes;
   const float* residual;  // null: none; row stride as out's
   float* out;
   size_t out_stride;  // floats

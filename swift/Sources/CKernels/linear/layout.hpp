@@ -1,8 +1,9 @@
 // A matrix in memory as kernels read it.
 //
-// 16 rows of W (outputs) are interleaved into a panel; a panel holds its scales and then its
-// quantized values, or, of float weights, one vector of 16 values per column:
-//   quantized: [scale groups][scales 16, biases 16 unless symmetric], padded to 64 bytes, then
+// 16 rows of W (outputs) are interleaved into a panel. A panel is read from front to back, one
+// stream of memory that prefetchers follow: scales lie right before the values that they are of.
+//   quantized: blocks of 1 or 2 scale groups, as many as fill 64 bytes with scales:
+//              [scale groups][scales 16, biases 16 unless symmetric], padded to 64 bytes, then
 //              [groups of 32 columns][vectors of 64 bytes]: lane n of a vector is 4 bytes of row n
 //     u4, s4: 4 vectors; vector i has columns 4 i ... 4 i + 3 in the low nibbles of its bytes and
 //             16 + 4 i ... in the high ones, so that GGUF's blocks are transposed as they are
@@ -39,23 +40,36 @@ struct PanelFormat {
   bool operator==(const PanelFormat&) const = default;
 
   size_t scale_bytes() const { return scale_type == ScaleType::f32 ? 4 : 2; }
-  /// Bytes from one scale group of a panel to the next.
+  /// Bytes of a scale group's scales and biases.
   size_t scale_stride() const { return kPanelRows * scale_bytes() * (has_bias(layout) ? 2 : 1); }
   /// Bytes of a group of 32 columns of a panel.
   size_t group_bytes() const { return layout == Layout::u4 || layout == Layout::s4 ? 256 : 512; }
-  /// Where a panel's quantized values start.
-  size_t values_offset(int columns) const {
-    if (is_float(layout)) return 0;
-    int groups = columns / kGroupColumns;
-    size_t bytes = (groups + groups_per_scale - 1) / groups_per_scale * scale_stride();
-    return (bytes + 63) / 64 * 64;
+  /// Scale groups whose scales lie together.
+  int scales_a_block() const { return scale_stride() < 64 ? 2 : 1; }
+  /// Bytes of a block's scales.
+  size_t block_scale_bytes() const { return scales_a_block() * scale_stride(); }
+  /// Where the scales of a scale group start in a panel.
+  size_t scales_offset(int scale_group) const {
+    return scale_group / scales_a_block() * block_bytes() +
+           scale_group % scales_a_block() * scale_stride();
+  }
+  /// Where the values of a group of 32 columns start in a panel.
+  size_t values_offset(int group) const {
+    int groups = scales_a_block() * groups_per_scale;
+    return group / groups * block_bytes() + block_scale_bytes() + group % groups * group_bytes();
   }
   size_t panel_bytes(int columns) const {
     if (is_float(layout)) {
       size_t element = layout == Layout::f32 ? 4 : 2;
       return (element * kPanelRows * columns + 63) / 64 * 64;
     }
-    return values_offset(columns) + columns / kGroupColumns * group_bytes();
+    int groups = columns / kGroupColumns, a_block = scales_a_block() * groups_per_scale;
+    return (groups + a_block - 1) / a_block * block_scale_bytes() + groups * group_bytes();
+  }
+
+ private:
+  size_t block_bytes() const {
+    return block_scale_bytes() + scales_a_block() * groups_per_scale * group_bytes();
   }
 };
 

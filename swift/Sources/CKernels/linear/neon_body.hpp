@@ -151,9 +151,9 @@ void multiply_part(const LinearTask& t, int panel, int output, int row) {
   const size_t scale_stride = t.format.scale_stride();
   const size_t bias_offset = kPanelRows * scale_bytes;
   const size_t group_bytes = t.format.group_bytes();
-  const uint8_t* start = t.panels + panel * t.panel_bytes;
-  const uint8_t* scales = start + output * scale_bytes;
-  const uint8_t* values = start + t.values_offset + 4 * output;
+  const uint8_t *at = t.panels + panel * t.panel_bytes, *scales = at;
+  const int scales_a_block = t.format.scales_a_block();
+  const size_t block_scale_bytes = t.format.block_scale_bytes();
 
   const int8_t* x[rows];
   const ActivationGroup* x_groups[rows];
@@ -163,16 +163,26 @@ void multiply_part(const LinearTask& t, int panel, int output, int row) {
     x_groups[r] = t.x.groups + static_cast<size_t>(row + r) * groups;
     for (int n = 0; n < registers; n++) sums[r][n] = vdupq_n_f32(0);
   }
+  int scales_left = 0;  // in the block
   for (int first = 0; first < groups; first += t.format.groups_per_scale, scales += scale_stride) {
+    if (scales_left == 0) {
+      scales = at + output * scale_bytes;
+      at += block_scale_bytes;
+      scales_left = scales_a_block;
+    }
+    scales_left--;
     float32x4_t scale[registers], bias[registers];
     for (int n = 0; n < registers; n++) {
-      const uint8_t* at = scales + n * kLanes * scale_bytes;
-      scale[n] = load_scales(at, t.format.scale_type);
-      if constexpr (has_bias(layout)) bias[n] = load_scales(at + bias_offset, t.format.scale_type);
+      const uint8_t* from = scales + n * kLanes * scale_bytes;
+      scale[n] = load_scales(from, t.format.scale_type);
+      if constexpr (has_bias(layout)) {
+        bias[n] = load_scales(from + bias_offset, t.format.scale_type);
+      }
     }
     int last = first + t.format.groups_per_scale;
     if (last > groups) last = groups;
-    for (int g = first; g < last; g++, values += group_bytes) {
+    for (int g = first; g < last; g++, at += group_bytes) {
+      const uint8_t* values = at + 4 * output;
       for (size_t i = 0; i < group_bytes; i += 64) __builtin_prefetch(values + kPrefetchBytes + i);
       float32x4_t scaled[rows][registers];
       add_half<layout, 0>(values, x, x_groups, g, scaled);

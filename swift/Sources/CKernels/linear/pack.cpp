@@ -37,7 +37,6 @@ void put16(uint8_t* at, uint16_t value) { std::memcpy(at, &value, 2); }
 template <class Block>
 void pack_blocks(const PanelFormat& format, const SourceRow (&rows)[kPanelRows], uint8_t* panel) {
   const int groups = rows[0].source->columns / kGroupColumns;
-  uint8_t* values = panel + format.values_offset(rows[0].source->columns);
   const Block* blocks[kPanelRows];
   static constexpr Block kZero{};
   for (int n = 0; n < kPanelRows; n++) {
@@ -47,8 +46,9 @@ void pack_blocks(const PanelFormat& format, const SourceRow (&rows)[kPanelRows],
   }
   constexpr int kVectors = sizeof(Block::quads) / 4;
   constexpr uint32_t kFlip = kVectors == 8 ? 0x80808080 : 0;  // int8 q as uint8 q + 128
-  for (int g = 0; g < groups; g++, values += 64 * kVectors) {
-    uint8_t* scales = panel + g * format.scale_stride();
+  for (int g = 0; g < groups; g++) {
+    uint8_t* scales = panel + format.scales_offset(g);
+    uint8_t* values = panel + format.values_offset(g);
     for (int n = 0; n < kPanelRows; n++) {
       const Block& block = blocks[n] == nullptr ? kZero : blocks[n][g];
       put16(scales + 2 * n, block.d);
@@ -88,21 +88,20 @@ void pack_affine(const PanelFormat& format, const SourceRow (&rows)[kPanelRows],
   const int groups = first.columns / kGroupColumns;
   const size_t scale = format.scale_bytes();
   const size_t scales_a_row = first.columns / first.group_size * scale;
-  uint8_t* values = panel + format.values_offset(first.columns);
   for (int n = 0; n < kPanelRows; n++) {
     if (rows[n].row < 0) continue;  // memory of a new panel is zero
     const ck_source& source = *rows[n].source;
     const uint8_t* scales = row_start(source.scales, rows[n], scales_a_row);
     const uint8_t* biases = row_start(source.biases, rows[n], scales_a_row);
     for (int s = 0; s < source.columns / source.group_size; s++) {
-      uint8_t* at = panel + s * format.scale_stride();
+      uint8_t* at = panel + format.scales_offset(s);
       std::memcpy(at + n * scale, scales + s * scale, scale);
       std::memcpy(at + (kPanelRows + n) * scale, biases + s * scale, scale);
     }
     const size_t group_stream = kGroupColumns * source.bits / 8;
     const uint8_t* stream = row_start(source.data, rows[n], groups * group_stream);
     for (int g = 0; g < groups; g++, stream += group_stream) {
-      uint8_t* to = values + g * format.group_bytes() + 4 * n;
+      uint8_t* to = panel + format.values_offset(g) + 4 * n;
       uint8_t q[kGroupColumns], nibbles[16];
       kUnpack[source.bits](stream, q);
       if (format.layout == Layout::u4) {

@@ -112,7 +112,6 @@ void Projection::multiply(const Piece& piece, const Prepared& from, int first_ro
   task.panels = section.panels + piece.first_panel * panel_bytes;
   task.panel_count = piece.panel_count;
   task.outputs = std::min(piece.panel_count * kPanelRows, section.rows - first_output);
-  task.values_offset = section.format.values_offset(matrix_.columns);
   task.panel_bytes = panel_bytes;
   task.residual = residual() == nullptr ? nullptr : residual() + offset;
   task.out = out + offset;
