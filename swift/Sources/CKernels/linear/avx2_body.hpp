@@ -9,7 +9,7 @@ namespace {
 
 constexpr int kLanes = 8;
 constexpr int kRowBlock = 4;
-constexpr int kPrefetchBytes = 2048;  // how far ahead of a panel's own reads
+constexpr int kPrefetchBytes = 2048;  // how far ahead of its own reads; not for a single row
 
 __m256 load_scales(const uint8_t* p, ScaleType type) {
   switch (type) {
@@ -74,6 +74,7 @@ void multiply_half(const LinearTask& t, int panel, int half, int row) {
   const uint8_t *at = t.panels + panel * t.panel_bytes, *scales = at;
   const int scales_a_block = t.format.scales_a_block();
   const size_t block_scale_bytes = t.format.block_scale_bytes();
+  constexpr int kLines = layout == Layout::u4 || layout == Layout::s4 ? 5 : 9;
 
   const int8_t* x[rows];
   const ActivationGroup* x_groups[rows];
@@ -97,6 +98,7 @@ void multiply_half(const LinearTask& t, int panel, int half, int row) {
     int last = first + t.format.groups_per_scale;
     if (last > groups) last = groups;
     for (int g = first; g < last; g++, at += group_bytes) {
+      if (rows > 1 && half == 0) prefetch<kLines>(at - 64);
       const uint8_t* values = at + half * 4 * kLanes;
       __m256 scaled[rows];
       add_half<layout, 0>(values, x, x_groups, g, scaled);
@@ -128,7 +130,7 @@ void multiply_float_half(const LinearTask& t, int panel, int half, int row) {
     sums[r] = _mm256_setzero_ps();
   }
   for (int k = 0; k < t.x.columns; k++, p += kStride) {
-    if (half == 0) prefetch<1>(p);
+    if (rows > 1 && half == 0) prefetch<1>(p);
     __m256 w = load_scales(p, kType);
 #pragma clang loop unroll(full)
     for (int r = 0; r < rows; r++) {

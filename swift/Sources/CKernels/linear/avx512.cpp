@@ -1,5 +1,10 @@
 // linear for AVX-512 with VNNI: 16 outputs are the lanes of one register, so nothing is summed
 // across lanes; an activation is broadcast from memory as the operand of vpdpbusd.
+//
+// What counts is the work of the two pipes that multiply: 8 vpdpbusd a group of 32 columns and row,
+// and all else. A half's scale is a whole multiple of the row's unit, so that of 4-bit weights,
+// whose dot products fit 16 bits, one vpmaddwd scales and adds both halves, where floats take two
+// multiplications.
 #if defined(__x86_64__)
 
 #include <immintrin.h>
@@ -14,6 +19,24 @@ namespace ck {
 namespace {
 
 constexpr int kRowBlock = 8;
+constexpr float kMostMultiple = 32767;  // times 2 halves * 16 columns * 15 * 127 fits an int32
+
+/// What stands in an ActivationGroup's place here: value = unit * multiple[half] * q.
+struct alignas(32) Group {
+  int16_t multiple[2];
+  int32_t offset4;  // -8 * whole: what the zero point of s4 adds
+  float scale[2];   // the multiples
+  float sum;        // of multiple * q
+  float offset8;    // -128 * sum
+  float unit;       // of the row
+};
+static_assert(sizeof(Group) == sizeof(ActivationGroup));
+
+int32_t multiples(const Group& group) {
+  int32_t both;
+  __builtin_memcpy(&both, group.multiple, sizeof both);
+  return both;
+}
 // How far ahead of its reads a panel is fetched into the second cache, across panels, where
 // computing leaves memory idle. A single row reads as fast as memory can: there the hardware's own
 // prefetcher does better alone.
@@ -46,12 +69,23 @@ void load_group(const uint8_t* p, __m512i (&w)[8]) {
   }
 }
 
-/// What a half's dot product of unsigned weights has too much.
+/// The group's dot product of activations, in units of their row, with codes of weights.
 template <Layout layout>
-__m512i first_dot(const ActivationGroup& group, int half) {
-  if constexpr (layout == Layout::s4) return _mm512_set1_epi32(group.offset4[half]);
-  if constexpr (layout == Layout::s8) return _mm512_set1_epi32(group.offset8[half]);
-  return _mm512_setzero_si512();
+__m512 combine(__m512i low, __m512i high, const Group& group) {
+  if constexpr (layout == Layout::u4 || layout == Layout::s4) {
+    const __m512i first = _mm512_set1_epi32(0xffff);
+    const __m512i pairs = _mm512_ternarylogic_epi32(first, low, _mm512_slli_epi32(high, 16), 0xca);
+    const __m512i by = _mm512_set1_epi32(multiples(group));
+    if constexpr (layout == Layout::u4) return _mm512_cvtepi32_ps(_mm512_madd_epi16(pairs, by));
+    const __m512i offset = _mm512_set1_epi32(group.offset4);
+    return _mm512_cvtepi32_ps(_mm512_dpwssd_epi32(offset, pairs, by));
+  } else {
+    const __m512 by = _mm512_set1_ps(group.scale[0]), a = _mm512_cvtepi32_ps(low);
+    const __m512 scaled = layout == Layout::u8
+                              ? _mm512_mul_ps(a, by)
+                              : _mm512_fmadd_ps(a, by, _mm512_set1_ps(group.offset8));
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(high), _mm512_set1_ps(group.scale[1]), scaled);
+  }
 }
 
 template <int lines>
@@ -82,11 +116,12 @@ void multiply_block(const LinearTask& t, int panel, int row) {
   constexpr int kLines = layout == Layout::u4 || layout == Layout::s4 ? 5 : 9;
 
   const int8_t* x[rows];
-  const ActivationGroup* x_groups[rows];
+  const Group* x_groups[rows];
   __m512 sums[rows];
   for (int r = 0; r < rows; r++) {
     x[r] = t.x.values + static_cast<size_t>(row + r) * t.x.columns;
-    x_groups[r] = t.x.groups + static_cast<size_t>(row + r) * groups;
+    x_groups[r] =
+        reinterpret_cast<const Group*>(t.x.groups + static_cast<size_t>(row + r) * groups);
     sums[r] = _mm512_setzero_ps();
   }
   int scales_left = 0;  // in the block
@@ -108,22 +143,22 @@ void multiply_block(const LinearTask& t, int panel, int row) {
       load_group<layout>(values, w);
 #pragma clang loop unroll(full)
       for (int r = 0; r < rows; r++) {
-        const ActivationGroup& group = x_groups[r][g];
+        const Group& group = x_groups[r][g];
         const int32_t* quads = reinterpret_cast<const int32_t*>(x[r] + g * kGroupColumns);
-        __m512i dots[2] = {first_dot<layout>(group, 0), first_dot<layout>(group, 1)};
+        __m512i dots[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
         for (int j = 0; j < 8; j++)
           dots[j / 4] = _mm512_dpbusd_epi32(dots[j / 4], w[j], _mm512_set1_epi32(quads[j]));
-        __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(dots[0]), _mm512_set1_ps(group.scale[0]));
-        scaled =
-            _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[1]), _mm512_set1_ps(group.scale[1]), scaled);
-        sums[r] = _mm512_fmadd_ps(scaled, scale, sums[r]);
+        sums[r] = _mm512_fmadd_ps(combine<layout>(dots[0], dots[1], group), scale, sums[r]);
         if constexpr (has_bias(layout)) {
           sums[r] = _mm512_fmadd_ps(bias, _mm512_set1_ps(group.sum), sums[r]);
         }
       }
     }
   }
-  for (int r = 0; r < rows; r++) store(sums[r], t, row + r, panel * kPanelRows);
+  for (int r = 0; r < rows; r++) {
+    store(_mm512_mul_ps(sums[r], _mm512_set1_ps(x_groups[r]->unit)), t, row + r,
+          panel * kPanelRows);
+  }
 }
 
 template <Layout layout>
@@ -144,7 +179,7 @@ void multiply_float_block(const LinearTask& t, int panel, int row) {
     sums[r] = _mm512_setzero_ps();
   }
   for (int k = 0; k < t.x.columns; k++, p += kStride) {
-    prefetch<1>(p);
+    if constexpr (rows > 1) prefetch<1>(p);
     __m512 w = load_floats<layout>(p);
 #pragma clang loop unroll(full)
     for (int r = 0; r < rows; r++) {
@@ -195,55 +230,101 @@ __m256i larger_half(__m256i a, __m256i b) { return _mm256_max_epi32(a, b); }
 __m128i plus(__m128i a, __m128i b) { return _mm_add_epi32(a, b); }
 __m256i plus_half(__m256i a, __m256i b) { return _mm256_add_epi32(a, b); }
 
-/// Writes two groups, or the first alone, given by their four halves.
-void store_groups(ActivationGroup* groups, bool both, __m128 scale, __m128i sum) {
-  const __m128 values = _mm_mul_ps(scale, _mm_cvtepi32_ps(sum));
-  const __m128 sums = _mm_add_ps(values, _mm_permute_ps(values, 0xb1));
-  const __m128i zero = _mm_setzero_si128(), scales = _mm_castps_si128(scale);
-  const __m128i offset4 = _mm_sub_epi32(zero, _mm_slli_epi32(sum, 3));
-  const __m128i offset8 = _mm_sub_epi32(zero, _mm_slli_epi32(sum, 7));
-  auto* to = reinterpret_cast<__m128i*>(groups);
-  _mm_store_si128(to, _mm_unpacklo_epi64(scales, offset4));
-  _mm_store_si128(to + 1, _mm_unpacklo_epi64(offset8, _mm_castps_si128(sums)));
-  if (!both) return;
-  _mm_store_si128(to + 2, _mm_unpackhi_epi64(scales, offset4));
-  _mm_store_si128(to + 3, _mm_unpackhi_epi64(offset8, _mm_castps_si128(sums)));
+/// Two groups, or one with zeros: so what is done once a half is done for four at a time.
+struct FourHalves {
+  __m512 v[4];
+
+  FourHalves(const float* x, bool both) {
+    for (int i = 0; i < 4; i++) {
+      v[i] = both || i < 2 ? _mm512_loadu_ps(x + 16 * i) : _mm512_setzero_ps();
+    }
+  }
+  /// The largest magnitude of each half. As integers, magnitudes order like floats, with infinity
+  /// and then NaN above all.
+  __m128i largest() const {
+    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+    __m512i bits[4];
+    for (int i = 0; i < 4; i++) bits[i] = _mm512_and_si512(_mm512_castps_si512(v[i]), magnitude);
+    return reduce_four<larger, larger_half>(bits);
+  }
+};
+
+/// What a row's quantization needs of its largest magnitude.
+struct Scaling {
+  float multiples;  // a half's multiple over its largest magnitude
+  float inverse;    // 1 / unit
+  float unit;
+};
+
+Scaling scaling(int32_t largest_bits) {
+  const float largest = __builtin_bit_cast(float, largest_bits);
+  if (largest_bits >= 0x7f800000) return {0, 0, __builtin_nanf("")};
+  if (largest < 1e-31f) return {0, 0, 0};  // 1 / unit would overflow
+  constexpr float kSteps = 127 * kMostMultiple;
+  return {kMostMultiple / largest, kSteps / largest, largest / kSteps};
 }
 
-/// Two groups, or one, so that what is done once a half is done for four at a time.
-void quantize_groups(const float* x, bool both, int8_t* values, ActivationGroup* groups) {
-  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-  const int halves = both ? 4 : 2;
-  __m512 v[4];
-  __m512i bits[4], q[4];
+/// Two groups, or the first alone.
+void quantize_groups(const FourHalves& halves, bool both, __m128 largest, const Scaling& by,
+                     int8_t* values, Group* groups) {
+  const __m128 exact = _mm_mul_ps(largest, _mm_set1_ps(by.multiples));
+  const __m128 scale = _mm_min_ps(_mm_ceil_ps(exact), _mm_set1_ps(kMostMultiple));
+  const __mmask8 some = _mm_cmp_ps_mask(scale, _mm_setzero_ps(), _CMP_GT_OQ);
+  alignas(16) float inverse[4], scales[4];
+  _mm_store_ps(inverse, _mm_maskz_div_ps(some, _mm_set1_ps(by.inverse), scale));
+  _mm_store_ps(scales, scale);
+  __m512i q[4];
   for (int i = 0; i < 4; i++) {
-    v[i] = i < halves ? _mm512_loadu_ps(x + 16 * i) : _mm512_setzero_ps();
-    // As integers, magnitudes order like floats, with infinity and then NaN above all.
-    bits[i] = _mm512_and_si512(_mm512_castps_si512(v[i]), magnitude);
-  }
-  const __m128i largest_bits = reduce_four<larger, larger_half>(bits);
-  const __m128 largest = _mm_castsi128_ps(largest_bits);
-  const __mmask8 finite = _mm_cmplt_epi32_mask(largest_bits, _mm_set1_epi32(0x7f800000));
-  // Below this, 127 / largest overflows.
-  const __mmask8 counts = finite & _mm_cmp_ps_mask(largest, _mm_set1_ps(4e-37f), _CMP_GT_OQ);
-  const __m128 most = _mm_set1_ps(127.0f);
-  float inverse[4];
-  _mm_storeu_ps(inverse, _mm_maskz_div_ps(counts, most, largest));
-  __m128 scale = _mm_maskz_div_ps(counts, largest, most);
-  scale = _mm_mask_blend_ps(finite, _mm_set1_ps(__builtin_nanf("")), scale);
-  for (int i = 0; i < 4; i++) {
-    q[i] = _mm512_cvtps_epi32(_mm512_mul_ps(v[i], _mm512_set1_ps(inverse[i])));
-    if (i < halves) {
+    q[i] = _mm512_cvtps_epi32(_mm512_mul_ps(halves.v[i], _mm512_set1_ps(inverse[i])));
+    if (both || i < 2) {
       _mm_storeu_si128(reinterpret_cast<__m128i*>(values + 16 * i), _mm512_cvtsepi32_epi8(q[i]));
     }
   }
-  store_groups(groups, both, scale, _mm_maskz_mov_epi32(finite, reduce_four<plus, plus_half>(q)));
+  alignas(16) int32_t sums[4];
+  const __m128i sum = _mm_mullo_epi32(reduce_four<plus, plus_half>(q), _mm_cvtps_epi32(scale));
+  _mm_store_si128(reinterpret_cast<__m128i*>(sums), sum);
+  for (int g = 0; g < (both ? 2 : 1); g++) {
+    const int32_t whole = sums[2 * g] + sums[2 * g + 1];
+    const float first = scales[2 * g], second = scales[2 * g + 1];
+    groups[g] = {{static_cast<int16_t>(first), static_cast<int16_t>(second)},
+                 -8 * whole,
+                 {first, second},
+                 static_cast<float>(whole),
+                 -128 * static_cast<float>(whole),
+                 by.unit};
+  }
 }
 
-void quantize(const float* x, int columns, int8_t* values, ActivationGroup* groups) {
+void quantize(const float* x, int columns, int8_t* values, ActivationGroup* to) {
   const int count = columns / kGroupColumns;
+  auto* groups = reinterpret_cast<Group*>(to);
+  __m128i largest = _mm_setzero_si128();
   for (int g = 0; g < count; g += 2) {
-    quantize_groups(x + g * kGroupColumns, g + 1 < count, values + g * kGroupColumns, groups + g);
+    const bool both = g + 1 < count;
+    const __m128i of_halves = FourHalves(x + g * kGroupColumns, both).largest();
+    largest = larger(largest, of_halves);
+    // Kept where the scales will be.
+    const __m128 magnitudes = _mm_castsi128_ps(of_halves);
+    _mm_storel_pi(reinterpret_cast<__m64*>(groups[g].scale), magnitudes);
+    if (both) _mm_storeh_pi(reinterpret_cast<__m64*>(groups[g + 1].scale), magnitudes);
+  }
+  largest = larger(largest, _mm_shuffle_epi32(largest, 0x4e));
+  largest = larger(largest, _mm_shuffle_epi32(largest, 0xb1));
+  const Scaling by = scaling(_mm_cvtsi128_si32(largest));
+  if (by.inverse == 0) {
+    __builtin_memset(values, 0, columns);
+    for (int g = 0; g < count; g++) groups[g] = {{0, 0}, 0, {0, 0}, 0, 0, by.unit};
+    return;
+  }
+  for (int g = 0; g < count; g += 2) {
+    const bool both = g + 1 < count;
+    __m128 magnitudes = _mm_setzero_ps();
+    magnitudes = _mm_loadl_pi(magnitudes, reinterpret_cast<const __m64*>(groups[g].scale));
+    if (both) {
+      magnitudes = _mm_loadh_pi(magnitudes, reinterpret_cast<const __m64*>(groups[g + 1].scale));
+    }
+    quantize_groups(FourHalves(x + g * kGroupColumns, both), both, magnitudes, by,
+                    values + g * kGroupColumns, groups + g);
   }
 }
 
