@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
+import warnings
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from vllm_swift_engine.errors import InvalidGrammarError
+from vllm_swift_engine.errors import InvalidGrammarError, UnenforcedSchemaWarning
 
+from . import charset
+from .language import whole
 from .params import StructuredOutputsParams
+from .regex import parse
+from .regex_text import only, regex_text, whole_text
+from .schema import schema_text
 
 #: One space, or one line end and an indent: what models write, and never whitespace for ever.
 WHITESPACE_PATTERN = r"[ ]|\r?\n[ \t]{0,32}"
-#: Every character has one way to be written, so that an escaped key is no second key.
-_ESCAPES = 'nrbtf\\"'
+_JSON_SPACE = charset.chars(" \t\n\r")
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,18 @@ def grammar_source(params: StructuredOutputsParams) -> GrammarSource:
     if params.choice is not None:
         return GrammarSource("regex", "|".join(_literal(one) for one in params.choice))
     if params.regex is not None:
-        return GrammarSource("regex", params.regex)
+        return GrammarSource("regex", _regex(params.regex))
     if params.grammar is not None:
         return GrammarSource("lark", lark(params.grammar))
-    schema: Any = {"type": "object"} if params.json_object else params.json
-    return GrammarSource("json_schema", _schema(schema, params))
+    text, dropped = schema_text(
+        {"type": "object"} if params.json is None else params.json,
+        strict=params.strict,
+        disable_additional_properties=params.disable_additional_properties,
+        whitespace=_whitespace(params),
+    )
+    for what in dropped:
+        warnings.warn(f"Left out: {what}", UnenforcedSchemaWarning, stacklevel=2)
+    return GrammarSource("json_schema", text)
 
 
 def lark(grammar: str) -> str:
@@ -63,18 +74,27 @@ def _literal(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_]", lambda found: rf"\x{{{ord(found[0]):x}}}", text)
 
 
-def _schema(schema: Any, params: StructuredOutputsParams) -> str:
+def _regex(pattern: str) -> str:
     try:
-        parsed = json.loads(schema) if isinstance(schema, str) else schema
-        root = dict(parsed) if isinstance(parsed, dict) else {"allOf": [parsed]}
-        root["x-guidance"] = _options(params)
-        return json.dumps(root, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidGrammarError(f"json is no JSON schema: {error}") from error
+        text = whole_text(whole(pattern))
+    except InvalidGrammarError as error:
+        raise InvalidGrammarError(f"regex: {error}.") from error
+    if text is None:
+        raise InvalidGrammarError(f"regex: nothing matches {pattern!r}.")
+    return text
 
 
-def _options(params: StructuredOutputsParams) -> dict[str, Any]:
-    options: dict[str, Any] = {"json_allowed_escapes": _ESCAPES, "whitespace_flexible": False}
-    if not params.disable_any_whitespace:
-        options["whitespace_pattern"] = params.whitespace_pattern or WHITESPACE_PATTERN
-    return options
+def _whitespace(params: StructuredOutputsParams) -> str | None:
+    if params.disable_any_whitespace:
+        return None
+    if params.whitespace_pattern is None:
+        return WHITESPACE_PATTERN
+    try:
+        tree = parse(params.whitespace_pattern.replace(r"\s", r"[ \t\n\r]"))
+    except InvalidGrammarError as error:
+        raise InvalidGrammarError(f"whitespace_pattern: {error}.") from error
+    if not only(tree, _JSON_SPACE):
+        raise InvalidGrammarError(
+            f"whitespace_pattern {params.whitespace_pattern!r} matches what JSON has no place for."
+        )
+    return regex_text(tree)
