@@ -6,8 +6,8 @@ bounded: what is larger is refused.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from . import charset
@@ -17,7 +17,7 @@ from .regex import Alt, Chars, Concat, Node, Repeat, UnsupportedRegexError
 
 _MAX_NFA = 4_000
 _MAX_DFA = 1_500
-_MAX_MINIMAL = 60
+_MAX_MINIMAL = 250
 _MAX_TEXT = 20_000
 
 #: A state of the product: what each tree's automaton may be in.
@@ -75,8 +75,8 @@ class _NFA:
             start = after
         self.empty[start].append(end)
 
-    def closure(self, states: frozenset[int]) -> frozenset[int]:
-        found, todo = set(states), list(states)
+    def closure(self, states: Iterable[int]) -> frozenset[int]:
+        found, todo = {*states}, [*states]
         while todo:
             for target in self.empty.get(todo.pop(), ()):
                 if target not in found:
@@ -84,15 +84,13 @@ class _NFA:
                     todo.append(target)
         return frozenset(found)
 
-    def step(self, states: frozenset[int], char: str) -> frozenset[int]:
-        return self.closure(
-            frozenset(
-                target
-                for state in states
-                for ranges, target in self.moves.get(state, ())
-                if charset.contains(ranges, char)
-            )
-        )
+    def table(self, char: str) -> dict[int, list[int]]:
+        """Where a character leads from each state."""
+        return {
+            state: targets
+            for state, moves in self.moves.items()
+            if (targets := [end for ranges, end in moves if charset.contains(ranges, char)])
+        }
 
 
 class _Product:
@@ -101,7 +99,18 @@ class _Product:
     def __init__(self, language: Language) -> None:
         self.parts = [_NFA(tree) for tree in (*language.include, *language.exclude)]
         self.wanted = [True] * len(language.include) + [False] * len(language.exclude)
-        self.start: State = tuple(part.closure(frozenset({0})) for part in self.parts)
+        self.start: State = tuple(part.closure([0]) for part in self.parts)
+        #: Characters that no tree tells apart.
+        self.classes = self._classes()
+        self.tables = [
+            [part.table(chr(ranges[0][0])) for part in self.parts] for ranges in self.classes
+        ]
+        #: The classes that JSON can write, by their numbers.
+        self.writable = [
+            (number, shown)
+            for number, ranges in enumerate(self.classes)
+            if (shown := charset.intersect(ranges, charset.WRITABLE))
+        ]
 
     def accepts(self, state: State) -> bool:
         return all((1 in own) == want for own, want in zip(state, self.wanted, strict=True))
@@ -109,11 +118,13 @@ class _Product:
     def hopeless(self, state: State) -> bool:
         return any(want and not own for own, want in zip(state, self.wanted, strict=True))
 
-    def step(self, state: State, char: str) -> State:
-        return tuple(part.step(own, char) for part, own in zip(self.parts, state, strict=True))
+    def step(self, state: State, number: int) -> State:
+        return tuple(
+            part.closure({end for one in own for end in table.get(one, ())})
+            for part, own, table in zip(self.parts, state, self.tables[number], strict=True)
+        )
 
-    def classes(self) -> list[CharSet]:
-        """Characters that no tree tells apart; those that JSON cannot hold are in none."""
+    def _classes(self) -> list[CharSet]:
         sets = {ranges for part in self.parts for all_ in part.moves.values() for ranges, _ in all_}
         ordered = sorted(sets)
         cuts = {low for ranges in ordered for low, _ in ranges}
@@ -123,17 +134,16 @@ class _Product:
         for low, after in zip(starts, [*starts[1:], charset.LAST + 1], strict=True):
             key = tuple(charset.contains(ranges, chr(low)) for ranges in ordered)
             groups[key].append((low, after - 1))
-        found = (charset.intersect(tuple(pairs), charset.WRITABLE) for pairs in groups.values())
-        return [ranges for ranges in found if ranges]
+        return [tuple(pairs) for pairs in groups.values()]
 
     def explore(self) -> Iterator[tuple[State, list[tuple[CharSet, State]]]]:
-        classes = self.classes()
-        seen, todo = {self.start}, [self.start]
+        """Every state that JSON strings lead to, nearest first."""
+        seen, todo = {self.start}, deque([self.start])
         while todo:
-            state = todo.pop()
+            state = todo.popleft()
             moves = []
-            for ranges in classes:
-                target = self.step(state, chr(ranges[0][0]))
+            for number, ranges in self.writable:
+                target = self.step(state, number)
                 if self.hopeless(target):
                     continue
                 moves.append((ranges, target))
@@ -161,21 +171,34 @@ def matches(language: Language, text: str) -> bool:
     product = _product(language)
     state = product.start
     for char in text:
-        state = product.step(state, char)
+        number = next(n for n, all_ in enumerate(product.classes) if charset.contains(all_, char))
+        state = product.step(state, number)
         if product.hopeless(state):
             return False
     return product.accepts(state)
 
 
 @lru_cache(maxsize=1024)
+def distance(language: Language) -> int | None:
+    """How many states are nearer than a string of the language; None where JSON can hold none.
+
+    Raises:
+        UnsupportedRegexError: the regexes are too large to tell.
+    """
+    product = _product(language)
+    for count, (state, _) in enumerate(product.explore()):
+        if product.accepts(state):
+            return count
+    return None
+
+
 def is_empty(language: Language) -> bool:
     """Whether JSON can hold none of its strings.
 
     Raises:
         UnsupportedRegexError: the regexes are too large to tell.
     """
-    product = _product(language)
-    return not any(product.accepts(state) for state, _ in product.explore())
+    return distance(language) is None
 
 
 @lru_cache(maxsize=256)
@@ -232,24 +255,36 @@ def _alive(edges: dict[tuple[int, int], Node], accepting: set[int]) -> set[int]:
 
 def _eliminate(edges: dict[tuple[int, int], Node], start: int, accepting: set[int]) -> Node:
     first, last = -1, -2
-    edges = {**edges, (first, start): Concat(())}
-    edges |= {(state, last): Concat(()) for state in accepting}
-    inner = {state for pair in edges for state in pair} - {first, last}
+    out: dict[int, dict[int, Node]] = defaultdict(dict)
+    into: dict[int, set[int]] = defaultdict(set)
+
+    def add(source: int, end: int, path: Node) -> None:
+        known = out[source].get(end)
+        out[source][end] = path if known is None else _alt(known, path)
+        into[end].add(source)
+
+    for (source, end), edge in edges.items():
+        add(source, end, edge)
+    add(first, start, Concat(()))
+    for state in accepting:
+        add(state, last, Concat(()))
+    inner = {state for state in (*out, *into) if state >= 0}
     while inner:
-        state = min(inner, key=lambda one: sum(one in pair for pair in edges))
+        state = min(inner, key=lambda one: (len(out[one]) * len(into[one]), one))
         inner.remove(state)
-        loop = edges.pop((state, state), None)
-        into = {source: edges.pop((source, state)) for source, end in [*edges] if end == state}
-        out = {end: edges.pop((state, end)) for source, end in [*edges] if source == state}
+        loop = out[state].pop(state, None)
         around = () if loop is None else (Repeat(loop, 0, None),)
-        for source, before in into.items():
-            for end, after in out.items():
-                path = _concat(before, *around, after)
-                known = edges.get((source, end))
-                edges[source, end] = path if known is None else _alt(known, path)
-        if sum(_size(edge) for edge in edges.values()) > _MAX_TEXT:
-            raise UnsupportedRegexError("a combination of regexes that is too large")
-    return edges[first, last]
+        after = out.pop(state)
+        for source in into.pop(state) - {state}:
+            before = out[source].pop(state)
+            for end, tail in after.items():
+                path = _concat(before, *around, tail)
+                if _size(path) > _MAX_TEXT:
+                    raise UnsupportedRegexError("a combination of regexes that is too large")
+                add(source, end, path)
+        for end in after:
+            into[end].discard(state)
+    return out[first][last]
 
 
 def _concat(*nodes: Node) -> Node:

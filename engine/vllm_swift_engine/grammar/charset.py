@@ -87,13 +87,24 @@ def category(name: str) -> CharSet:
     return intersect(tuple(found), ANY)
 
 
-@lru_cache(maxsize=1)
-def some_word() -> CharSet:
-    """Word characters to any regex dialect."""
-    return union(WORD, category("L"), category("N"), category("M"), category("Pc"))
+#: No letter, mark or number to any dialect. Not all such characters, so that sets stay small.
+_SYMBOLS = union(
+    without(((0x00, 0xA0),), WORD),
+    chars(
+        "\xa1\xa2\xa3\xa4\xa5\xa6\xa7\xa8\xa9\xab\xac\xad\xae\xaf\xb0\xb1\xb4\xb6\xb7\xb8\xbb\xbf\xd7\xf7"
+    ),
+    ((0x2000, 0x200B), (0x2010, 0x203E), (0x2041, 0x2053), (0x2055, 0x2064), (0x20A0, 0x20BF)),
+    ((0x2190, 0x245F), (0x2500, 0x2775), (0x2794, 0x2BFF)),
+    ((0x3000, 0x3004), (0x3008, 0x3020), (0xFF01, 0xFF0F), (0x1F300, 0x1FAFF)),
+)
+#: Word characters to any dialect, and some others.
+SOME_WORD = without(ANY, _SYMBOLS)
+#: Where the decimal digits of Unicode end.
+_LAST_DIGIT = 0x1FFFF
 
 
 @lru_cache(maxsize=1)
 def some_digit() -> CharSet:
-    """Digits to any regex dialect."""
-    return category("Nd")
+    """Digits to any dialect."""
+    codes = (code for code in range(_LAST_DIGIT) if unicodedata.category(chr(code)) == "Nd")
+    return union((code, code) for code in codes)

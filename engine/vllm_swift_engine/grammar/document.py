@@ -121,7 +121,7 @@ def load(schema: str | Mapping[str, Any]) -> Document:
         raise InvalidGrammarError(
             f"json must be a schema: an object, true or false, not {schema!r:.80}."
         )
-    _check(schema)
+    check(schema)
     document = Document(Node(schema, ""), _draft(schema))
     document._targets[""] = document.root
     for node, base in _walk(document.root):
@@ -139,8 +139,12 @@ def _draft(schema: Any) -> str:
     return draft
 
 
-def _check(value: Any) -> None:
-    """Holds a value to what JSON has, and to the limits."""
+def check(value: Any) -> None:
+    """Holds a value to what JSON has, and to the limits.
+
+    Raises:
+        InvalidGrammarError: it holds something else, or is too large or too deep.
+    """
     count = 0
     todo = [(value, 0)]
     while todo:

@@ -6,7 +6,7 @@ References, ``allOf`` and what stands beside them are joined; ``anyOf``, ``oneOf
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -16,12 +16,14 @@ from . import keywords
 from .document import Document, Node
 from .facts import ArrayLayer, Atom, Conj, Contains, Facts, ObjectLayer, scalar_key, type_of
 from .language import Language, lacking
-from .negate import Excluded, Lacking, negation
+from .negate import Excluded, Fractional, Lacking, negation
 from .regex import literal
 
 _MAX_BRANCHES = 300
 _MAX_STEPS = 200_000
 _MAX_ONE_OF = 100
+#: Pairs of alternatives of ``oneOf`` that have to be told apart by a negation.
+_MAX_OVERLAPS = 200
 #: How far below two alternatives of ``oneOf`` what tells them apart is looked for.
 _DISJOINT_DEPTH = 3
 
@@ -128,6 +130,9 @@ class Expander:
         elif isinstance(value, Lacking):
             facts.only_types({"string"}, atom.blame)
             facts.text.language &= keywords.regex(lacking, value.pattern, *atom.blame)
+        elif isinstance(value, Fractional):
+            facts.only_types({"number"}, atom.blame)
+            facts.fractional = atom.blame
         elif not atom.positive:
             rest.extend(reversed(self._negated(atom)))
         elif value is False:
@@ -143,7 +148,7 @@ class Expander:
         inside = (*atom.inside, node.path)
 
         def below(child: Node, positive: bool = True, keyword: str = "not") -> Atom:
-            return Atom(child, positive, node.where(keyword), inside)
+            return Atom(child, positive, node.where(keyword), inside, atom.silent)
 
         atoms: list[Atom] = []
         choices: list[Choice] = []
@@ -185,16 +190,33 @@ class Expander:
         if len(options) > _MAX_ONE_OF:
             reason = f"it has more than {_MAX_ONE_OF} alternatives."
             raise UnsupportedSchemaError(*node.where("oneOf"), reason)
-        result = [[below(option)] for option in options]
-        for left, right in combinations(range(len(options)), 2):
-            if self._overlap(options[left], options[right]):
-                # The negation of one is enough to tell two apart, but both have to be told.
-                result[left].append(below(options[right], False, "oneOf"))
-                result[right].append(below(options[left], False, "oneOf"))
+        tag = self._tag(node, options)
+        result = [[below(option), *tag] for option in options]
+        pairs = combinations(range(len(options)), 2)
+        overlaps = [(a, b) for a, b in pairs if self._overlap(options[a], options[b], tag)]
+        if len(overlaps) > _MAX_OVERLAPS:
+            reason = "too many of its alternatives may hold at once."
+            raise UnsupportedSchemaError(*node.where("oneOf"), reason)
+        for left, right in overlaps:
+            result[left].append(below(options[right], False, "oneOf"))
+            result[right].append(below(options[left], False, "oneOf"))
         return result
 
-    def _overlap(self, left: Node, right: Node) -> bool:
-        return self.possible((Atom(left), Atom(right)))
+    def _tag(self, node: Node, options: list[Node]) -> list[Atom]:
+        """That OpenAPI's discriminator is there, where it can be.
+
+        pydantic writes a tag with a default as optional, and reads no object without it.
+        """
+        named = node.value.get("discriminator")
+        name = named.get("propertyName") if isinstance(named, Mapping) else None
+        if not isinstance(name, str):
+            return []
+        made = node.made({"required": [name]}, f"tag#{name}", node.where("oneOf"))
+        tag = Atom(made)
+        return [tag] if all(self.possible((Atom(one), tag)) for one in options) else []
+
+    def _overlap(self, left: Node, right: Node, more: Sequence[Atom] = ()) -> bool:
+        return self.possible((Atom(left), Atom(right), *more))
 
     def _if(self, node: Node, below: Any) -> list[list[Atom]]:
         condition = keywords.schema(node, "if")
@@ -245,7 +267,7 @@ class Expander:
         if atom.node.path in atom.inside:
             raise InvalidGrammarError(f"the schema at {atom.node.path or '/'} refers to itself.")
         options = [
-            [one._replace(inside=(*atom.inside, *one.inside)) for one in option]
+            [one._replace(inside=(*atom.inside, *one.inside), silent=True) for one in option]
             for option in negation(atom, self._document, self._overlap)
         ]
         if len(options) == 1:
@@ -253,7 +275,8 @@ class Expander:
         return [(options, *atom.blame)]
 
     def _arrays(self, facts: Facts, atom: Atom) -> None:
-        node, inside = atom.node, (*atom.inside, atom.node.path)
+        node = atom.node
+        inside = () if atom.silent else (*atom.inside, node.path)
         value = node.value
         if isinstance(value.get("items"), (list, tuple)):
             reason = "an array of schemas is called prefixItems since draft 2020-12."
@@ -273,7 +296,8 @@ class Expander:
                 facts.unevaluated.append((node.path, keyword, child))
 
     def _objects(self, facts: Facts, atom: Atom) -> None:
-        node, inside = atom.node, (*atom.inside, atom.node.path)
+        node = atom.node
+        inside = () if atom.silent else (*atom.inside, node.path)
         value = node.value
         properties, patterns = (
             {

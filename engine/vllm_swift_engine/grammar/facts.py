@@ -22,6 +22,8 @@ class Atom(NamedTuple):
     blame: tuple[str, str] = ("not", "")
     #: The schemas it stands in at the same place; those with unevaluated keywords are scopes.
     inside: tuple[str, ...] = ()
+    #: It follows from a negation, so that nothing counts as evaluated by it.
+    silent: bool = False
 
     @property
     def key(self) -> tuple[str, bool]:
@@ -137,6 +139,8 @@ class Facts:
     excluded: dict[ScalarKey, Any] = field(default_factory=dict)
     number: Interval = field(default_factory=Interval)
     text: Text = field(default_factory=Text)
+    #: Who asks for numbers that are no integers.
+    fractional: tuple[str, str] | None = None
     number_source: tuple[str, str] = ("minimum", "")
     #: Where a format or pattern came from, for what is said when they are too much together.
     text_source: tuple[str, str] = ("pattern", "")

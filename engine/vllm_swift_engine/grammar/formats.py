@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from .language import Language, of_length, whole
+from .language import Language, whole
 
 _YEAR = r"(?:000[1-9]|00[1-9]\d|0[1-9]\d\d|[1-9]\d\d\d)"
 #: A year that 4 divides, and 400 where 100 does.
@@ -19,13 +19,15 @@ _DATE = (
     rf"|{_LEAP}-02-29)"
 )
 _TIME = r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)"
-_NUMBER = r"\d{1,9}"
+_NUMBER = r"\d{1,4}"
 _CLOCK = rf"T(?:{_NUMBER}H(?:{_NUMBER}M(?:{_NUMBER}S)?)?|{_NUMBER}M(?:{_NUMBER}S)?|{_NUMBER}S)"
 _DURATION = (
     rf"P(?:{_NUMBER}W|{_CLOCK}|(?:{_NUMBER}Y(?:{_NUMBER}M(?:{_NUMBER}D)?)?"
     rf"|{_NUMBER}M(?:{_NUMBER}D)?|{_NUMBER}D)(?:{_CLOCK})?)"
 )
 _LABEL = r"[A-Za-z\d](?:[A-Za-z\d-]{0,61}[A-Za-z\d])?"
+#: Seven of them are no longer than a name may be, 253 characters.
+_SHORT_LABEL = r"[A-Za-z\d](?:[A-Za-z\d-]{0,29}[A-Za-z\d])?"
 _DOMAIN = rf"(?:{_LABEL}\.)+[A-Za-z]{{2,63}}"
 _ATEXT = r"A-Za-z\d!#$%&'*+/=?^_`{|}~-"
 _BYTE = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
@@ -72,8 +74,8 @@ _REGEXES = {
     "time": _TIME,
     "duration": _DURATION,
     "email": rf"[{_ATEXT}]+(?:\.[{_ATEXT}]+)*@{_DOMAIN}",
-    "idn-email": rf"[{_ATEXT}{_UCS}]+(?:\.[{_ATEXT}{_UCS}]+)*@{_DOMAIN}",
-    "hostname": rf"{_LABEL}(?:\.{_LABEL})*",
+    "idn-email": rf"[{_UCS}{_ATEXT}]+(?:\.[{_UCS}{_ATEXT}]+)*@{_DOMAIN}",
+    "hostname": rf"{_LABEL}(?:\.{_LABEL}){{0,2}}|{_SHORT_LABEL}(?:\.{_SHORT_LABEL}){{0,6}}",
     "ipv4": _IPV4,
     "ipv6": _IPV6,
     "uri": _uri("", relative=False),
@@ -85,7 +87,6 @@ _REGEXES = {
     "json-pointer": _POINTER,
     "relative-json-pointer": rf"(?:0|[1-9]\d{{0,8}})(?:#|{_POINTER})",
 }
-_LONGEST = {"hostname": 253, "email": 254, "idn-email": 254}
 #: Of draft 2020-12 too, and beyond a regular expression.
 _REFUSED = ("regex", "idn-hostname")
 
@@ -100,5 +101,4 @@ def format_language(name: str) -> Language | None:
         return None
     if name not in _REGEXES:
         return Language()
-    language = whole(_REGEXES[name])
-    return language & of_length(0, _LONGEST[name]) if name in _LONGEST else language
+    return whole(_REGEXES[name])

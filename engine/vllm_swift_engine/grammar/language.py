@@ -178,9 +178,9 @@ def _concat(left: _Piece, right: _Piece) -> _Piece | None:
             return None
         right = replace(right, body=EMPTY)
     start, end = left.start or right.start, left.end or right.end
-    if any(look.ahead for look in right.looks) and not (start and left.body == EMPTY):
+    if any(look.ahead for look in right.looks) and left.body != EMPTY:
         raise UnsupportedRegexError("a lookahead that is not at the start")
-    if any(not look.ahead for look in left.looks) and not (end and right.body == EMPTY):
+    if any(not look.ahead for look in left.looks) and right.body != EMPTY:
         raise UnsupportedRegexError("a lookbehind that is not at the end")
     return _Piece(_join(left.body, right.body), start, end, (*left.looks, *right.looks))
 

@@ -32,6 +32,11 @@ class Lacking:
 _Option = list[Atom]
 
 
+@dataclass(frozen=True)
+class Fractional:
+    """Stands for a schema: a number that is no integer."""
+
+
 def negation(
     atom: Atom, document: Document, overlap: Callable[[Node, Node], bool]
 ) -> list[_Option]:
@@ -97,10 +102,12 @@ class _Negated:
 
 def _type(its: _Negated) -> list[_Option]:
     given = keywords.types(its.node)
-    if "integer" in given and "number" not in given:
-        raise its.refuse()
     others = [one for one in TYPES if one not in given]
-    return [[its.made({"type": others})]] if others else []
+    found: list[_Option] = []
+    if "integer" in given and "number" in others:
+        others.remove("number")
+        found.append([its.made(Fractional(), "integer")])
+    return [[its.made({"type": others})], *found] if others else found
 
 
 def _values(its: _Negated) -> list[_Option]:

@@ -1,9 +1,9 @@
 """Intervals of numbers as the bounds of one JSON schema that llguidance keeps exactly.
 
 It holds bounds as float64 and enumerates digits: an open bound would let 4.999... through, which
-parsers round to 5, and a bound of many digits would be rounded. So bounds are closed, and moved
-inwards to the next float64. Where that would take hundreds of digits, they stay 1e-15 away from 0
-and within 1e15.
+parsers round to 5, and reads the last of 16 digits wrongly. So bounds are closed, and moved inwards
+to the next number of 15 digits. Where that would take hundreds of digits, they stay 1e-15 away from
+0 and within 1e15.
 """
 
 from __future__ import annotations
@@ -11,11 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import replace
+from decimal import ROUND_CEILING, Context, Decimal
 from fractions import Fraction
 from typing import Any
 
 from .facts import Interval
 
+#: Digits of a number that any parser reads as the nearest float64.
+DIGITS = 15
+_UP = Context(prec=DIGITS, rounding=ROUND_CEILING)
 _LARGEST = 10**15
 _SMALLEST = 1e-15
 #: The largest float64 that is a 64-bit integer.
@@ -112,12 +116,26 @@ def _floats(interval: Interval) -> dict[str, Any] | None:
 
 
 def _closed(bound: Fraction, is_open: bool) -> float:
-    """The least float64 to allow above a lower bound."""
+    """The least number to allow above a lower bound."""
     if bound > _LARGEST:
         raise OverflowError
-    near = float(max(bound, Fraction(-_LARGEST)))
-    if Fraction(near) < bound or (is_open and Fraction(near) == bound):
-        near = math.nextafter(near, math.inf)
-    if 0 < near < _SMALLEST:
+    if bound <= -_LARGEST:
+        return float(-_LARGEST)
+    if bound == 0:
+        return _SMALLEST if is_open else 0.0
+    near = float(bound)
+    given = (
+        Decimal(repr(near))
+        if Fraction(near) == bound
+        else _UP.divide(*map(Decimal, bound.as_integer_ratio()))
+    )
+    rounded = _UP.plus(given)
+    result = float(_UP.next_plus(rounded) if is_open and rounded == given else rounded)
+    if 0 < result < _SMALLEST:
         return _SMALLEST
-    return 0.0 if -_SMALLEST < near <= 0 and not (is_open and bound == 0) else near
+    return 0.0 if -_SMALLEST < result < 0 else result
+
+
+def digits(value: float) -> int:
+    """The decimal digits that a number is written with."""
+    return len(Decimal(repr(value)).normalize().as_tuple().digits)

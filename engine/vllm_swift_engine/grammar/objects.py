@@ -13,7 +13,7 @@ from .expand import Expander, unique
 from .facts import Atom, Conj, Facts
 from .keywords import regex
 from .language import Language, of_length, search, widest
-from .regex import UnsupportedRegexError
+from .regex import UnsupportedRegexError, literal
 from .regex_text import whole_text
 
 #: Optional properties whose combinations may be written out.
@@ -72,7 +72,7 @@ def object_shapes(facts: Facts, expander: Expander, closed: bool) -> list[Object
     if names.listed is not None:
         rest = None
     else:
-        patterns, rest = _others(facts, names, rest)
+        patterns, rest = _others(facts, names, rest, wanted)
     shape = ObjectShape(properties, frozenset(facts.required), patterns, rest)
     if any(properties[name] is None for name in facts.required):
         return []
@@ -128,13 +128,16 @@ def _matches(facts: Facts, name: str) -> bool:
 
 
 def _others(
-    facts: Facts, names: _Names, rest: Conj | None
+    facts: Facts, names: _Names, rest: Conj | None, listed: list[str]
 ) -> tuple[tuple[tuple[str, Conj | None], ...], Conj | None]:
     """The regions of names that patterns make, and what is left."""
-    sources = {pattern: layer.path for layer in facts.objects for pattern in layer.patterns}
+    sources: dict[str, str] = {}
+    for layer in facts.objects:
+        for pattern in layer.patterns:
+            sources.setdefault(pattern, layer.path)
     if not sources and names.language is None:
         return (), rest
-    regions = _Regions(facts, names, rest, sources)
+    regions = _Regions(facts, names, rest, sources, listed)
     try:
         return tuple(regions.found()), None if names.language is not None else rest
     except UnsupportedRegexError as error:
@@ -148,6 +151,7 @@ class _Regions:
     names: _Names
     rest: Conj | None
     sources: dict[str, str]
+    listed: list[str]
     _wide: dict[str, Language] = field(default_factory=dict)
 
     def found(self) -> Iterator[tuple[str, Conj | None]]:
@@ -157,6 +161,8 @@ class _Regions:
         for pattern, path in self.sources.items():
             narrow = regex(search, pattern, where, path)
             yield from self._region(narrow, self._holds(pattern))
+            if self.rest is None or self.names.language is not None:
+                continue
             wide = self._wide[pattern]
             if len(wide.include) > 1 or wide.exclude:
                 raise UnsupportedSchemaError(where, path, f"{pattern!r} has a lookaround.")
@@ -169,6 +175,9 @@ class _Regions:
     def _region(self, language: Language, conj: Conj | None) -> Iterator[tuple[str, Conj | None]]:
         if self.names.language is not None:
             language &= self.names.language
+        # llguidance joins what it knows of a name with what it knows of a pattern that it matches.
+        named = tuple(literal(name) for name in self.listed if matches(language, name))
+        language &= Language(exclude=named)
         if is_empty(language):
             return
         text = whole_text(language)

@@ -287,7 +287,7 @@ class _Parser:
         if kind == "d":
             ranges = charset.some_digit() if wide else charset.DIGIT
         elif kind == "w":
-            ranges = charset.some_word() if wide else charset.WORD
+            ranges = charset.SOME_WORD if wide else charset.WORD
         else:
             ranges = charset.SOME_SPACE if wide else charset.SPACE
         return charset.without(charset.ANY, ranges) if char.isupper() else ranges

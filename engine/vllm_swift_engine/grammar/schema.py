@@ -10,7 +10,7 @@ from typing import Any
 
 from vllm_swift_engine.errors import InvalidGrammarError, UnsupportedSchemaError
 
-from .document import load
+from .document import check, load
 from .emit import emit
 from .expand import Expander
 from .facts import Atom
@@ -41,11 +41,11 @@ def schema_text(
         InvalidGrammarError: it is no schema, no value satisfies it, or it is too large.
         UnsupportedSchemaError: in strict mode, a keyword cannot be enforced.
     """
-    try:
-        text = schema if isinstance(schema, str) else json.dumps(schema, allow_nan=True)
-    except (TypeError, ValueError, RecursionError):
-        load(schema)  # says what is wrong
-        raise InvalidGrammarError("json cannot be written as JSON.") from None
+    if isinstance(schema, str):
+        text = schema
+    else:
+        check(schema)
+        text = json.dumps(schema, default=dict)
     plain, dropped = _compiled(text, strict, disable_additional_properties)
     options: dict[str, Any] = {"json_allowed_escapes": _ESCAPES, "whitespace_flexible": False}
     if whitespace is not None:

@@ -10,16 +10,18 @@ from vllm_swift_engine.errors import UnsupportedSchemaError
 
 from . import charset, numbers
 from .arrays import ArrayShape, array_shapes
-from .automaton import is_empty, matches
+from .automaton import distance, matches
 from .expand import Expander
 from .facts import Facts, ScalarKey, Text, scalar_key
 from .language import of_length
 from .objects import ObjectShape, object_shapes
-from .regex import UnsupportedRegexError
+from .regex import Chars, Repeat, UnsupportedRegexError
 from .regex_text import texts
 
-#: Up to here, lengths are part of looking whether any string is left.
+#: Up to here, an upper bound of the length is part of looking whether any string is left.
 _SHORT = 300
+#: The longest string that is looked for.
+_FAR = 48
 
 
 @dataclass
@@ -94,7 +96,7 @@ def _allowed(facts: Facts, key: ScalarKey) -> bool:
     if kind not in facts.types or key in facts.excluded:
         return False
     if kind == "number":
-        return value in facts.number
+        return value in facts.number and not (facts.fractional and value.denominator == 1)
     if kind == "string":
         text = facts.text
         fits = text.low <= len(value) and (text.high is None or len(value) <= text.high)
@@ -114,11 +116,18 @@ def _writable(value: Any, source: tuple[str, str]) -> None:
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         number = Fraction(value)
         whole = number.denominator == 1
-        if abs(number) > numbers.EXACT or (not whole and abs(number) < 1e-15):
+        exact = abs(number) <= numbers.EXACT if whole else numbers.digits(value) <= numbers.DIGITS
+        if not exact or 0 < abs(number) < 1e-15:
             raise UnsupportedSchemaError(*source, f"{value!r} has too many digits.")
 
 
 def _numbers(facts: Facts) -> list[dict[str, Any]]:
+    if facts.fractional is not None:
+        step = facts.number.step
+        if facts.number.integral or (step is not None and step.denominator == 1):
+            return []
+        reason = "numbers that are no integers cannot be told apart."
+        raise UnsupportedSchemaError(*facts.fractional, reason)
     excluded = [value for (kind, _), value in facts.excluded.items() if kind == "number"]
     try:
         found = [numbers.bounds(part) for part in numbers.apart(facts.number, excluded)]
@@ -141,7 +150,7 @@ def _strings(facts: Facts) -> list[dict[str, Any]]:
         return [found]
     try:
         patterns = texts(text.language)
-        if patterns is None or _no_string(text):
+        if patterns is None or not _some_string(text):
             return []
     except UnsupportedRegexError as error:
         raise UnsupportedSchemaError(*facts.text_source, f"{error}.") from error
@@ -151,12 +160,20 @@ def _strings(facts: Facts) -> list[dict[str, Any]]:
     return [{"allOf": [*parts, found]}] if len(found) > 1 else [{"allOf": parts}]
 
 
-def _no_string(text: Text) -> bool:
+def _some_string(text: Text) -> bool:
+    """Whether any string is left, which llguidance has to find out too, in so many steps."""
     language = text.language
-    if text.low <= _SHORT and (text.high is None or text.high <= _SHORT):
-        language &= of_length(text.low, text.high)
-    try:
-        return is_empty(language)
-    except UnsupportedRegexError:
-        # The compiler looks again, and gives up rather than allow a string that cannot be.
-        return False
+    single = language.include[0] if len(language.include) == 1 and not language.exclude else None
+    if single is not None and not text.low and text.high is None:
+        return True
+    if isinstance(single, Repeat) and isinstance(single.item, Chars) and single.high is None:
+        return text.high is None or single.low <= text.high
+    if text.low > _FAR:
+        raise UnsupportedRegexError(f"a regex with a minLength of more than {_FAR}")
+    high = text.high if text.high is not None and text.high <= _SHORT else None
+    if text.low or high is not None:
+        language &= of_length(text.low, high)
+    found = distance(language)
+    if found is not None and found > _FAR * _FAR // 8:
+        raise UnsupportedRegexError("a combination of regexes whose strings are too long")
+    return found is not None
