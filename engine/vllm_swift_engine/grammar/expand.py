@@ -256,6 +256,8 @@ class Expander:
                 reason = "a list or an object cannot be excluded."
                 raise UnsupportedSchemaError(*atom.blame, reason)
             facts.excluded[scalar_key(value)] = value
+            if type_of(value) == "number":
+                facts.number_source = atom.blame
             if isinstance(value, str):
                 facts.text.language &= Language(exclude=(literal(value),))
 

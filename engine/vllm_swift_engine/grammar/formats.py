@@ -85,7 +85,8 @@ _REGEXES = {
     "uuid": r"[\dA-Fa-f]{8}(?:-[\dA-Fa-f]{4}){3}-[\dA-Fa-f]{12}",
     "uri-template": _TEMPLATE,
     "json-pointer": _POINTER,
-    "relative-json-pointer": rf"(?:0|[1-9]\d{{0,8}})(?:#|{_POINTER})",
+    # jsonschema takes a zero inside of a number for one at its start.
+    "relative-json-pointer": rf"(?:0|[1-9]{{1,8}}0?)(?:#|{_POINTER})",
 }
 #: Of draft 2020-12 too, and beyond a regular expression.
 _REFUSED = ("regex", "idn-hostname")
