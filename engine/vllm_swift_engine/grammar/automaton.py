@@ -17,7 +17,9 @@ from .regex import Alt, Chars, Concat, Node, Repeat, UnsupportedRegexError
 
 _MAX_NFA = 4_000
 _MAX_DFA = 1_500
-_MAX_MINIMAL = 250
+_MAX_MINIMAL = 120
+#: The parser of regexes nests 250 levels.
+_MAX_DEPTH = 200
 _MAX_TEXT = 20_000
 
 #: A state of the product: what each tree's automaton may be in.
@@ -225,7 +227,10 @@ def as_regex(language: Language) -> Node | None:
     edges = {pair: edge for pair, edge in edges.items() if live.issuperset(pair)}
     if len(live) > _MAX_MINIMAL:
         raise UnsupportedRegexError("a combination of regexes with too many states")
-    return _eliminate(edges, block[product.start], {block[state] for state in accepting})
+    tree = _eliminate(edges, block[product.start], {block[state] for state in accepting})
+    if _depth(tree) > _MAX_DEPTH:
+        raise UnsupportedRegexError("a combination of regexes that is too deep")
+    return tree
 
 
 def _minimize(
@@ -303,6 +308,13 @@ def _alt(left: Node, right: Node) -> Node:
         for one in (node.options if isinstance(node, Alt) else (node,))
     ]
     return Alt(tuple(dict.fromkeys(options)))
+
+
+def _depth(node: Node) -> int:
+    if isinstance(node, (Concat, Alt)):
+        parts = node.items if isinstance(node, Concat) else node.options
+        return 1 + max((_depth(part) for part in parts), default=0)
+    return 1 + _depth(node.item) if isinstance(node, Repeat) else 1
 
 
 def _size(node: Node) -> int:

@@ -129,6 +129,7 @@ class Expander:
             self._exclude(facts, value, atom)
         elif isinstance(value, Lacking):
             facts.only_types({"string"}, atom.blame)
+            facts.text_source = atom.blame
             facts.text.language &= keywords.regex(lacking, value.pattern, *atom.blame)
         elif isinstance(value, Fractional):
             facts.only_types({"number"}, atom.blame)
@@ -259,6 +260,7 @@ class Expander:
             if type_of(value) == "number":
                 facts.number_source = atom.blame
             if isinstance(value, str):
+                facts.text_source = atom.blame
                 facts.text.language &= Language(exclude=(literal(value),))
 
     def _negated(self, atom: Atom) -> list[Atom | Choice]:

@@ -142,6 +142,7 @@ class Facts:
     #: Who asks for numbers that are no integers.
     fractional: tuple[str, str] | None = None
     number_source: tuple[str, str] = ("minimum", "")
+    step_source: tuple[str, str] = ("multipleOf", "")
     #: Where a format or pattern came from, for what is said when they are too much together.
     text_source: tuple[str, str] = ("pattern", "")
     min_items: int = 0

@@ -111,10 +111,11 @@ def _multiple_of(facts: Facts, node: Node) -> None:
     if step <= 0:
         raise wrong(node, "multipleOf", "a number > 0")
     # 0.07 is no multiple of 0.01 to a validator that divides floats.
-    if step.denominator > 2**10 or step.numerator >= 2**31:
+    if step.denominator > 2**10:
         reason = "only integers and sums of halves, quarters, ... are exact in floating point"
         raise UnsupportedSchemaError(*node.where("multipleOf"), f"{reason}.")
     facts.number.multiple_of(step)
+    facts.step_source = node.where("multipleOf")
 
 
 def _pattern(facts: Facts, node: Node) -> None:

@@ -21,11 +21,18 @@ from .facts import Interval
 DIGITS = 15
 _UP = Context(prec=DIGITS, rounding=ROUND_CEILING)
 _LARGEST = 10**15
+#: llguidance has a state for each remainder.
+_LARGEST_STEP = 1000
+_MOST_LISTED = 500
 _SMALLEST = 1e-15
 #: The largest float64 that is a 64-bit integer.
 _LARGEST_INTEGER = 2**63 - 1024
 #: Integers up to here are float64 themselves.
 EXACT = 2**53
+
+
+class StepError(ValueError):
+    """A ``multipleOf`` that takes too many states."""
 
 
 def apart(interval: Interval, excluded: Iterable[Any]) -> list[Interval]:
@@ -50,6 +57,7 @@ def bounds(interval: Interval) -> dict[str, Any] | None:
 
     Raises:
         OverflowError: all its numbers are too large.
+        StepError: its step is too large, and it has too many numbers to list them.
     """
     if interval.integral or (interval.step is not None and interval.step.denominator == 1):
         return _integers(interval)
@@ -68,6 +76,8 @@ def _integers(interval: Interval) -> dict[str, Any] | None:
     if last is not None and last < -(10**18) and first is None:
         first = -_LARGEST_INTEGER
     first, last = _inwards(first, up=True), _inwards(last, up=False)
+    if step is not None and step > _LARGEST_STEP:
+        return _listed(step.numerator, first, last)
     if first is not None and last is not None:
         if first > last:
             return None
@@ -81,6 +91,13 @@ def _integers(interval: Interval) -> dict[str, Any] | None:
     if last is not None:
         found["maximum"] = last
     return found
+
+
+def _listed(step: int, first: int | None, last: int | None) -> dict[str, Any] | None:
+    if first is None or last is None or (last - first) // step > _MOST_LISTED:
+        raise StepError
+    values = [*range(-(-first // step) * step, last + 1, step)]
+    return {"enum": values} if values else None
 
 
 def _inwards(bound: int | None, up: bool) -> int | None:
@@ -103,6 +120,8 @@ def _floats(interval: Interval) -> dict[str, Any] | None:
     found: dict[str, Any] = {"type": "number"}
     step = interval.step
     if step is not None:
+        if step.numerator > _LARGEST_STEP:
+            raise StepError
         if low is not None and high is not None:
             first = math.ceil(Fraction(low) / step) * step
             if first > Fraction(high):

@@ -9,18 +9,22 @@ from .language import Language
 from .regex import Alt, Chars, Concat, Node, Repeat
 
 
-def texts(language: Language) -> list[str] | None:
+def texts(language: Language, *, single: bool = False) -> list[str] | None:
     """Anchored regexes that a string of the language matches each of; None where there is none.
+
+    Args:
+        language: of strings.
+        single: make it one regex.
 
     Raises:
         UnsupportedRegexError: what it excludes makes it too large.
     """
     trees: tuple[Node, ...] = language.include
-    if language.exclude:
-        single = as_regex(language)
-        if single is None:
+    if language.exclude or single:
+        tree = as_regex(language)
+        if tree is None:
             return None
-        trees = (single,)
+        trees = (tree,)
     if any(_empty(tree) for tree in trees):
         return None
     return [f"^(?:{regex_text(tree)})$" for tree in trees]

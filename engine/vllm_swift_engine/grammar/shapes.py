@@ -20,8 +20,8 @@ from .regex_text import texts
 
 #: Up to here, an upper bound of the length is part of looking whether any string is left.
 _SHORT = 300
-#: The longest string that is looked for.
-_FAR = 48
+#: Longer strings are not looked for among several regexes; they are made one.
+_NEAR = 16
 
 
 @dataclass
@@ -131,6 +131,9 @@ def _numbers(facts: Facts) -> list[dict[str, Any]]:
     excluded = [value for (kind, _), value in facts.excluded.items() if kind == "number"]
     try:
         found = [numbers.bounds(part) for part in numbers.apart(facts.number, excluded)]
+    except numbers.StepError:
+        reason = "it is larger than 1000, and not between bounds that are near."
+        raise UnsupportedSchemaError(*facts.step_source, reason) from None
     except OverflowError:
         reason = "numbers of so many digits cannot be held."
         raise UnsupportedSchemaError(*facts.number_source, reason) from None
@@ -149,31 +152,34 @@ def _strings(facts: Facts) -> list[dict[str, Any]]:
     if not text.language:
         return [found]
     try:
-        patterns = texts(text.language)
-        if patterns is None or not _some_string(text):
-            return []
+        return _matching(text, found)
     except UnsupportedRegexError as error:
         raise UnsupportedSchemaError(*facts.text_source, f"{error}.") from error
+
+
+def _matching(text: Text, found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Strings of a language. llguidance looks, in so many steps, whether any is left of several."""
+    language = text.language
+    tree = language.include[0] if len(language.include) == 1 and not language.exclude else None
+    plain = isinstance(tree, Repeat) and isinstance(tree.item, Chars) and tree.high is None
+    if (not text.low and text.high is None and tree is not None) or plain:
+        patterns = texts(language)
+        return [] if patterns is None else [{**found, "pattern": patterns[0]}]
+    high = text.high if text.high is not None and text.high <= _SHORT else None
+    if text.low or high is not None:
+        language &= of_length(text.low, high)
+    near = distance(language)
+    if near is None:
+        return []
+    if text.low > _NEAR or near > _NEAR * _NEAR:
+        single = texts(language, single=True)
+        left = {"type": "string"} if high is not None else found
+        left.pop("minLength", None)
+        return [] if single is None else [{**left, "pattern": single[0]}]
+    patterns = texts(text.language)
+    if patterns is None:
+        return []
     if len(patterns) == 1:
         return [{**found, "pattern": patterns[0]}]
     parts = [{"type": "string", "pattern": pattern} for pattern in patterns]
     return [{"allOf": [*parts, found]}] if len(found) > 1 else [{"allOf": parts}]
-
-
-def _some_string(text: Text) -> bool:
-    """Whether any string is left, which llguidance has to find out too, in so many steps."""
-    language = text.language
-    single = language.include[0] if len(language.include) == 1 and not language.exclude else None
-    if single is not None and not text.low and text.high is None:
-        return True
-    if isinstance(single, Repeat) and isinstance(single.item, Chars) and single.high is None:
-        return text.high is None or single.low <= text.high
-    if text.low > _FAR:
-        raise UnsupportedRegexError(f"a regex with a minLength of more than {_FAR}")
-    high = text.high if text.high is not None and text.high <= _SHORT else None
-    if text.low or high is not None:
-        language &= of_length(text.low, high)
-    found = distance(language)
-    if found is not None and found > _FAR * _FAR // 8:
-        raise UnsupportedRegexError("a combination of regexes whose strings are too long")
-    return found is not None
