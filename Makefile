@@ -19,13 +19,14 @@ NATIVE_SOURCES := $(shell find swift/Package.swift swift/Sources scripts -type f
 CXX_FILES = $(shell git ls-files --cached --others --exclude-standard \
 	'swift/*.h' 'swift/*.hpp' 'swift/*.c' 'swift/*.cpp' 'swift/*.metal' 'swift/*.cu')
 
-.PHONY: help demo test check soak sanitize cross bench format clean
+.PHONY: help demo test check soak race sanitize cross bench format clean
 
 help:
 	@echo 'make demo      ask a real model two questions in a LangChain chain'
 	@echo 'make test      every test, in Python and in Swift'
 	@echo 'make check     lint, formatting and types'
 	@echo 'make soak      an engine in rough hands for MINUTES=30; SEED= to do a run again'
+	@echo 'make race      an engine in rough hands under ThreadSanitizer, for SECONDS=60; SEED='
 	@echo 'make sanitize  the C++ op tests under the sanitizers named in SANITIZERS'
 	@echo 'make cross     the C++ targets on aarch64 Linux, under qemu, and linked for macOS'
 	@echo 'make bench     the tables of measurements; TABLES=serve for one of them'
@@ -51,6 +52,10 @@ soak: MINUTES ?= 30
 soak: $(STAMPS)/dev $(STAMPS)/model | $(STAMPS)/native
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
+race: SECONDS ?= 60
+race: $(STAMPS)/dev
+	$(BIN)/python -m tests.race --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
 # ROUNDS: random cases a test, here and of `cross`; docs/cross.md.
 sanitize: ROUNDS ?= 10
 sanitize: SANITIZERS ?= address thread
@@ -75,7 +80,7 @@ format: $(STAMPS)/dev
 	$(BIN)/clang-format -i $(CXX_FILES)
 
 clean:
-	rm -rf $(VENV) dist swift/.build swift/.build-tests swift/.build-cxx swift/.mlx
+	rm -rf $(VENV) dist swift/.build swift/.build-tests swift/.build-race swift/.build-cxx swift/.mlx
 	rm -f $(FFI)/libvllmswift.* $(FFI)/_declarations.py $(FFI)/_build_info.py
 
 # ------------------------------------------------------------------------ the environment -------

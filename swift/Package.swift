@@ -56,6 +56,10 @@ let package = Package(
         "VLLMSwiftModels", "VLLMSwiftEngine",
       ]),
     .target(name: "CoreProbe", dependencies: ["VLLMSwiftCore"], path: "Tests/CoreProbe"),
+    // What `make race` runs under ThreadSanitizer.
+    .executableTarget(
+      name: "EngineLoad", dependencies: ["CVLLMSwift", "VLLMSwiftEngine", "VLLMSwiftBridge"],
+      path: "Tests/EngineLoad", linkerSettings: testLinking),
     .testTarget(name: "VLLMSwiftCoreTests", dependencies: ["VLLMSwiftCore"]),
     .testTarget(name: "VLLMSwiftGrammarTests", dependencies: ["VLLMSwiftGrammar"]),
     .testTarget(name: "VLLMSwiftFilesTests", dependencies: ["VLLMSwiftCore", "VLLMSwiftFiles"]),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from benchmarks.engines.serving import Serving, conversations, rate
+from benchmarks.engines import prompt_ids
+from benchmarks.engines.serving import SHORT, Serving, conversations, rate
 from benchmarks.machine import resident_bytes
 from vllm_swift_engine import Engine as NativeEngine
 from vllm_swift_engine import SamplingParams
@@ -56,7 +57,8 @@ class Engine(Serving):
         """Tokens per second of very many requests at once, and the MB that the next as many add."""
         self.at_once(requests, tokens, seed + 100)
         before = resident_bytes()
-        reached = self.at_once(requests, tokens, seed)
+        prompts = [prompt_ids(SHORT, seed * requests + row) for row in range(requests)]
+        reached = rate(lambda: self.together(prompts, tokens), requests * tokens, least=1)
         grown = max(resident_bytes().now - before.now, resident_bytes().peak - before.peak)
         return {"the engine": reached, "growth of memory": grown / 1e6}
 

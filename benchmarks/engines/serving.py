@@ -189,12 +189,12 @@ def produced(messages: Any) -> int:
     return sum(count["output_tokens"] for count in counts)
 
 
-def rate(run: Callable[[], int], expected: int) -> float:
-    """Tokens per second of what came, as long as it is about what was asked for."""
+def rate(run: Callable[[], int], expected: int, least: float = 0.75) -> float:
+    """Tokens per second of what came, which has to be so much at least of what was asked for."""
     start = time.perf_counter()
     came = run()
     elapsed = time.perf_counter() - start
-    if came < 0.75 * expected:
+    if came < least * expected:
         raise Unavailable(f"{came} tokens came and {expected} were asked for")
     return came / elapsed
 
