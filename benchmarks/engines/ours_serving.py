@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from benchmarks.engines import prompt_ids
-from benchmarks.engines.serving import SHORT, Serving, conversations, rate
+from benchmarks.engines.serving import SHORT, Measured, Serving, conversations, rate
 from benchmarks.machine import resident_bytes
 from vllm_swift_engine import Engine as NativeEngine
 from vllm_swift_engine import SamplingParams
@@ -53,7 +53,7 @@ class Engine(Serving):
 
         return rate(read, tokens)
 
-    def many(self, requests: int, tokens: int, seed: int) -> dict[str, float]:
+    def many(self, requests: int, tokens: int, seed: int) -> Measured:
         """Tokens per second of very many requests at once, and the MB that the next as many add."""
         self.at_once(requests, tokens, seed + 100)
         before = resident_bytes()
