@@ -21,6 +21,8 @@ from .regex import (
 )
 
 _MAX_PIECES = 64
+_MANY_RANGES = 20
+_BEYOND_ASCII = charset.without(charset.ANY, ((0, 0x7F),))
 _OPTIONAL_LINE_END = Repeat(Chars(charset.chars("\n")), 0, 1)
 
 
@@ -86,6 +88,25 @@ def whole(pattern: str) -> Language:
 def of_length(low: int, high: int | None) -> Language:
     """The strings of so many code points."""
     return Language((Repeat(ANY, low, high),))
+
+
+def coarse(language: Language, grow: bool) -> Language:
+    r"""The language with sets of few ranges, of more strings or of fewer.
+
+    A class such as ``\D`` has hundreds of ranges; beyond ASCII it becomes all or nothing.
+    """
+    return Language(tuple(_coarse(tree, grow) for tree in language.include), language.exclude)
+
+
+def _coarse(node: Node, grow: bool) -> Node:
+    if isinstance(node, Chars) and len(node.ranges) > _MANY_RANGES:
+        beyond = _BEYOND_ASCII if grow else ()
+        return Chars(charset.union(charset.without(node.ranges, _BEYOND_ASCII), beyond))
+    if isinstance(node, Concat):
+        return Concat(tuple(_coarse(item, grow) for item in node.items))
+    if isinstance(node, Alt):
+        return Alt(tuple(_coarse(option, grow) for option in node.options))
+    return replace(node, item=_coarse(node.item, grow)) if isinstance(node, Repeat) else node
 
 
 @dataclass(frozen=True)

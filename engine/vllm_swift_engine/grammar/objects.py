@@ -12,7 +12,7 @@ from .automaton import is_empty, matches
 from .expand import Expander, unique
 from .facts import Atom, Conj, Facts
 from .keywords import regex
-from .language import Language, of_length, search, widest
+from .language import Language, coarse, of_length, search, widest
 from .regex import UnsupportedRegexError, literal
 from .regex_text import whole_text
 
@@ -156,10 +156,13 @@ class _Regions:
 
     def found(self) -> Iterator[tuple[str, Conj | None]]:
         where = "patternProperties"
-        self._wide = {key: regex(widest, key, where, path) for key, path in self.sources.items()}
+        self._wide = {
+            key: coarse(regex(widest, key, where, path), grow=True)
+            for key, path in self.sources.items()
+        }
         self._disjoint()
         for pattern, path in self.sources.items():
-            narrow = regex(search, pattern, where, path)
+            narrow = coarse(regex(search, pattern, where, path), grow=False)
             yield from self._region(narrow, self._holds(pattern))
             if self.rest is None or self.names.language is not None:
                 continue

@@ -26,7 +26,7 @@ from vllm_swift_engine.errors import (
 )
 from vllm_swift_engine.grammar import GrammarSource, StructuredOutputsParams, grammar_source
 
-EXAMPLES = int(os.environ.get("GRAMMAR_EXAMPLES", "800"))
+EXAMPLES = int(os.environ.get("GRAMMAR_EXAMPLES", "400"))
 SAMPLES = 3
 several = settings(
     max_examples=EXAMPLES,
