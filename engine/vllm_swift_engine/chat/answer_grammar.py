@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
 from typing import Any
 
+from vllm_swift_engine.errors import InvalidArgumentError
 from vllm_swift_engine.grammar import StructuredOutputsParams, grammar_source
 
 from .formats.base import ChatFormat, Function, Want
@@ -58,10 +61,22 @@ def _function(tool: dict[str, Any], strict: bool | None) -> Function:
     parameters = function.get("parameters") or _NO_PARAMETERS
     if strict is None:
         strict = bool(function.get("strict"))
-    source = grammar_source(
+    try:
+        text = json.dumps(parameters)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(
+            f"The parameters of {function['name']!r} are not JSON: {error}."
+        ) from None
+    return Function(function["name"], _schema(text, strict), strict)
+
+
+@lru_cache(maxsize=256)
+def _schema(parameters: str, strict: bool) -> str:
+    """The compiled schema: an agent sends the same tools with each of its requests."""
+    # What a tool does not declare it does not take, whatever its schema leaves open.
+    return grammar_source(
         StructuredOutputsParams(json=parameters, strict=strict, disable_additional_properties=True)
-    )
-    return Function(function["name"], source.text, strict)
+    ).text
 
 
 def _answer_rule(answer: StructuredOutputsParams, lark: Lark) -> str:

@@ -135,7 +135,8 @@ class TemplateProbe:
         if style is None:
             return False
         several = turn(style, call(0, style), call(1, style))
-        return self.render(_USER, several, result(0), result(1), tools=[TOOL]) is not None
+        shown = self.render(_USER, several, result(0), result(1), tools=[TOOL])
+        return shown is not None and shown.count(VALUE) > 1
 
     @cached_property
     def system_role(self) -> bool:

@@ -255,6 +255,15 @@ CASES: dict[str, list[Case]] = {
             ),
         ),
     ],
+    "gemma4": [
+        Case("Hello.", "Hello."),
+        Case(
+            'So.<|tool_call>call:get_weather{city:<|"|>Paris<|"|>}<tool_call|>'
+            "<|tool_call>call:add{a:1,b:2}<tool_call|>",
+            "So.",
+            (_PARIS, _SUM),
+        ),
+    ],
 }
 
 #: What begins like a call and is none.
@@ -316,6 +325,7 @@ INVALID: dict[str, list[str]] = {
         "<start_function_call>call:add{a:<escape>1}<end_function_call>",
         "<start_function_call>call:add{a:" + "[" * 200 + "<end_function_call>",
     ],
+    "gemma4": ["<|tool_call>add<tool_call|>", '<|tool_call>call:add{a:<|"|>1}<tool_call|>'],
 }
 
 _DEEPSEEK = [
@@ -405,4 +415,5 @@ MARKUP: dict[str, list[str]] = {
         ",",
         "[",
     ],
+    "gemma4": ["<|tool_call>", "<tool_call|>", "call:add{", "a:", '<|"|>', "}", ",", "["],
 }

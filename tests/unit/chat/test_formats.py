@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.chat.answers import (
@@ -77,6 +77,7 @@ def test_arguments_come_as_they_are_written(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", all_formats())
+@settings(max_examples=50)
 @given(data=st.data())
 def test_any_cuts_give_the_same(name: str, data: st.DataObject) -> None:
     parts = st.sampled_from(
@@ -92,6 +93,7 @@ def test_any_cuts_give_the_same(name: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", all_formats())
+@settings(max_examples=50)
 @given(text=st.text(max_size=60), cut=st.integers(0, 60))
 def test_text_without_markers_is_passed_on_as_it_is(name: str, text: str, cut: int) -> None:
     chat_format = template_format(name, THINK)

@@ -110,7 +110,7 @@ class Held:
     def _drawn(self, chance: random.Random, tokens: list[int], allowed: Any) -> int:
         """Any of the tokens, but often one that goes on with a marker which ends a text."""
         text = self.tokenizer.decode(tokens, skip_special_tokens=False)
-        for end in ("</parameter>", "<escape>"):
+        for end in ("</parameter>", "<escape>", '<|"|>'):
             begun = next((n for n in range(len(end) - 1, -1, -1) if text.endswith(end[:n])), 0)
             next_one = self.tokenizer.token_to_id(end[begun])
             if next_one in allowed and chance.random() < (0.9 if begun else 0.05):

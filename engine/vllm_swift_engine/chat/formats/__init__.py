@@ -11,6 +11,7 @@ from vllm_swift_engine.errors import InvalidArgumentError
 from .base import ChatFormat, Reasoning
 from .deepseek import DeepSeekV3Format, DeepSeekV31Format
 from .functiongemma import FunctionGemmaFormat
+from .gemma4 import Gemma4Format
 from .granite import GraniteFormat
 from .harmony import HarmonyFormat
 from .hermes import HermesFormat
@@ -32,10 +33,15 @@ FORMATS: tuple[type[ChatFormat], ...] = (
     DeepSeekV31Format,
     Qwen3CoderFormat,
     FunctionGemmaFormat,
+    Gemma4Format,
     PlainFormat,
 )
 
-_REASONING = (Reasoning("<think>", "</think>"), Reasoning("[THINK]", "[/THINK]"))
+_REASONING = (
+    Reasoning("<think>", "</think>"),
+    Reasoning("[THINK]", "[/THINK]"),
+    Reasoning("<|channel>thought", "<channel|>"),
+)
 
 
 def chat_format(
