@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from .chat.deltas import ChatDelta, ChatMessage, InvalidToolCall, ToolCall, ToolCallDelta
+from .chat.request import ChatRequest
 from .config import SamplingParams
 from .engine import Engine
 from .errors import VLLMSwiftError
@@ -27,10 +29,14 @@ from .streams import AsyncTokenStream, TokenStream
 
 __all__ = [
     "AsyncTokenStream",
+    "ChatDelta",
+    "ChatMessage",
+    "ChatRequest",
     "CompletionOutput",
     "Engine",
     "EngineStats",
     "Histogram",
+    "InvalidToolCall",
     "Logprob",
     "ModelInfo",
     "Prefix",
@@ -40,6 +46,8 @@ __all__ = [
     "StructuredOutputsParams",
     "Timings",
     "TokenStream",
+    "ToolCall",
+    "ToolCallDelta",
     "Usage",
     "VLLMSwiftError",
 ]

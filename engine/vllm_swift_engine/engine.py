@@ -9,15 +9,12 @@ import weakref
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ._ffi.channel import TaskChannel, ThreadChannel
 from ._ffi.convert import Prompt, int32_array, model_params, priority_of, timeout_us
 from ._ffi.grammars import NativeGrammar
-from .chat.builder import ChatBuilder
-from .chat.formats import by_name
 from .chat.request import ChatRequest
-from .chat.tools import ToolChoice
 from .config import SamplingParams
 from .errors import (
     EmptyPromptError,
@@ -35,6 +32,9 @@ from .outputs import EngineStats, ModelInfo, RequestOutput
 from .prefix import Prefix, prefix_identity, read_prefix
 from .session import Session
 from .streams import AsyncTokenStream, TokenStream
+
+if TYPE_CHECKING:
+    from .chat.builder import ChatBuilder
 
 PromptLike = str | Sequence[int]
 Params = SamplingParams | None
@@ -97,6 +97,8 @@ class Engine:
         share: bool = True,
     ) -> None:
         if chat_format is not None:
+            from .chat.registry import by_name
+
             by_name(chat_format)
         params = model_params(
             device,
@@ -118,7 +120,7 @@ class Engine:
         self._finalizer = weakref.finalize(self, self._session.close)
         self._tokenizer = self._session.model.tokenizer
         self._info = dataclasses.replace(self._session.model.info, model=name)
-        self._chat = ChatBuilder(self._session.model.template, self._tokenizer, chat_format)
+        self._chat_format = chat_format
 
     # ------------------------------------------------------------------ generation
 
@@ -316,13 +318,22 @@ class Engine:
         """
         return self._chat.request(
             messages,
-            ToolChoice.of(tools, tool_choice),
+            tools=tools,
+            tool_choice=tool_choice,
             parallel_tool_calls=parallel_tool_calls,
             strict=strict,
             structured_outputs=structured_outputs,
             add_generation_prompt=add_generation_prompt,
             **template_kwargs,
         )
+
+    @cached_property
+    def _chat(self) -> ChatBuilder:
+        # Many engines complete text and never chat.
+        from .chat.builder import ChatBuilder
+
+        model = self._session.model
+        return ChatBuilder(model.template, model.tokenizer, self._chat_format)
 
     @property
     def chat_format(self) -> str:

@@ -12,10 +12,10 @@ from vllm_swift_engine.models.tokenizer import Tokenizer
 
 from .answer_grammar import answer_grammar
 from .conversation import checked
-from .formats import by_name, chat_format
 from .formats.base import ChatFormat
 from .lark import Lark
 from .probe import TemplateProbe
+from .registry import by_name, chat_format
 from .request import ChatRequest
 from .tools import ToolChoice
 
@@ -40,17 +40,19 @@ class ChatBuilder:
     def request(
         self,
         messages: Sequence[Mapping[str, Any]],
-        choice: ToolChoice,
         *,
+        tools: Sequence[Mapping[str, Any]] | None,
+        tool_choice: Any,
         parallel_tool_calls: bool,
         strict: bool | None,
         structured_outputs: StructuredOutputsParams | Mapping[str, Any] | None,
         **variables: Any,
     ) -> ChatRequest:
         """See ``Engine.chat_request``."""
-        prepared, tools = self.format.prepare(checked(messages), choice.shown)
-        if tools:
-            variables["tools"] = tools
+        choice = ToolChoice.of(tools, tool_choice)
+        prepared, shown = self.format.prepare(checked(messages), choice.shown)
+        if shown:
+            variables["tools"] = shown
         prompt = self._probe.template.render(prepared, **variables)
         answer = None
         if structured_outputs is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vllm_swift_engine.grammar import StructuredOutputsParams
 from vllm_swift_engine.models.tokenizer import Tokenizer
@@ -12,9 +12,11 @@ from vllm_swift_engine.outputs import CompletionOutput
 
 from .deltas import ChatDelta, ChatMessage, ChatParser, ToolCall
 from .detokenize import Detokenizer
-from .formats.base import ChatFormat
 from .parser import PlainParser, StreamParser
 from .sink import Sink
+
+if TYPE_CHECKING:
+    from .formats.base import ChatFormat
 
 
 @dataclasses.dataclass(frozen=True)

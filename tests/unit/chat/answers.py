@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vllm_swift_engine.chat.deltas import ChatDelta, ChatMessage
-from vllm_swift_engine.chat.formats import by_name, format_names
 from vllm_swift_engine.chat.formats.base import ChatFormat, Reasoning
 from vllm_swift_engine.chat.parser import StreamParser
 from vllm_swift_engine.chat.probe import TemplateProbe
+from vllm_swift_engine.chat.registry import by_name, format_names
 from vllm_swift_engine.chat.request import joined
 from vllm_swift_engine.chat.sink import Sink
 from vllm_swift_engine.models.template import ChatTemplate

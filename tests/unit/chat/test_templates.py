@@ -11,9 +11,9 @@ import pytest
 from tests.unit.chat.answers import CHATML, TOOLS, Case, read
 from tests.unit.chat.templates import GEMMA3, HERMES, MISTRAL, TEMPLATES, THINKING
 from vllm_swift_engine.chat.conversation import checked
-from vllm_swift_engine.chat.formats import chat_format, format_names
 from vllm_swift_engine.chat.formats.base import ChatFormat
 from vllm_swift_engine.chat.probe import TemplateProbe
+from vllm_swift_engine.chat.registry import chat_format, format_names
 from vllm_swift_engine.errors import InvalidArgumentError
 from vllm_swift_engine.models.template import ChatTemplate
 
