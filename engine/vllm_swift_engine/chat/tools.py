@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vllm_swift_engine.errors import InvalidArgumentError
+
+#: What stands in a name in every format, without a mark around it. OpenAI has fewer.
+_NAME = re.compile(r"[\w.-]+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +63,11 @@ def _checked_tool(tool: Any, index: int) -> dict[str, Any]:
             f'tools[{index}] must be {{"type": "function", "function": {{"name": ..., '
             f'"description": ..., "parameters": ...}}}}, not {tool!r:.80}.'
         )
-    if not function["name"]:
-        raise InvalidArgumentError(f"tools[{index}] has an empty name.")
+    if not _NAME.fullmatch(function["name"]):
+        raise InvalidArgumentError(
+            f"tools[{index}] is named {function['name']!r}; a name is made of letters, digits, "
+            "_, . and -."
+        )
     parameters = function.get("parameters")
     if parameters is not None and not isinstance(parameters, Mapping):
         raise InvalidArgumentError(

@@ -16,12 +16,22 @@ import pytest
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 from tokenizers import Tokenizer
 
-from tests.unit.chat.answers import CALLS, NAMES, TOOLS, Case, all_formats, read, template_format
+from tests.unit.chat.answers import (
+    CALLS,
+    NAMES,
+    TOOLS,
+    Case,
+    all_formats,
+    read,
+    template_format,
+    tool,
+)
 from tests.unit.engine.tokenizers_made_here import byte_level
 from vllm_swift_engine.chat.answer_grammar import answer_grammar
 from vllm_swift_engine.chat.formats.base import Reasoning
 from vllm_swift_engine.chat.lark import Lark
 from vllm_swift_engine.chat.tools import ToolChoice
+from vllm_swift_engine.errors import UnenforcedSchemaWarning, UnsupportedSchemaError
 from vllm_swift_engine.grammar import StructuredOutputsParams
 
 STOP = "<|stop|>"
@@ -239,6 +249,73 @@ def test_what_the_caller_wants_comes_after_reasoning_or_instead_of_calls(
     assert either.takes(good)
     assert either.takes(written(name, ("now", {})))
     assert not either.takes(bad)
+
+
+@pytest.mark.parametrize("name", [name for name in all_formats() if name != "harmony"])
+def test_a_marker_that_is_spelled_out_begins_a_call_too(name: str) -> None:
+    """The parser reads text: were it free, a call could be anything."""
+    marker = getattr(template_format(name), "begins", [None])[0] or "<|python_tag|>"
+    if name == "json":
+        pytest.skip("has no marker")
+    held = Held(name, special=True)
+    matcher = held.matcher()
+    spelled = held.tokenizer.encode(marker[:1] + "\0" + marker[1:]).ids
+    letters = [token for token in spelled if held.tokenizer.decode([token]) != "\0"]
+    assert matcher.consume_tokens([*held.tokenizer.encode("So: ").ids, *letters])
+    assert not matcher.is_accepting()
+    garbage = held.tokenizer.encode("?").ids
+    assert matcher.validate_tokens(garbage) == 0
+
+
+@pytest.mark.parametrize("special", [False, True])
+@pytest.mark.parametrize("name", ["qwen3_coder", "functiongemma"])
+def test_values_that_are_no_json_keep_to_their_schema(name: str, special: bool) -> None:
+    properties: dict[str, Any] = {
+        "unit": {"enum": ["c", "f", 1]},
+        "code": {"type": "string", "pattern": "^[a-z]{2}$"},
+        "long": {"type": "string", "minLength": 3, "maxLength": 5},
+        "list": {"type": "array", "items": {"type": "integer"}, "minItems": 1, "maxItems": 2},
+        "some": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+        "inner": {
+            "type": "object",
+            "properties": {"a": {"type": "boolean"}, "b": {"const": "x"}, "c": {"type": "null"}},
+            "required": ["b"],
+        },
+    }
+    held = Held(name, special, "required", tools=[tool("f", [], **properties)])
+    good = {"unit": "f", "code": "ab", "long": "abcd", "list": [1, 2], "some": None}
+    assert held.takes(written(name, ("f", good)))
+    assert held.takes(written(name, ("f", {"some": 3, "inner": {"b": "x"}})))
+    assert held.takes(written(name, ("f", {"inner": {"a": True, "b": "x", "c": None}})))
+    assert held.takes(written(name, ("f", {"unit": 1})))
+    assert held.takes(written(name, ("f", {})))
+    for bad in (
+        {"unit": "k"},
+        {"code": "abc"},
+        {"long": "ab"},
+        {"long": "abcdef"},
+        {"list": []},
+        {"list": [1, 2, 3]},
+        {"list": ["x"]},
+        {"some": "x"},
+        {"inner": {"a": True}},
+        {"inner": {"b": "y"}},
+        {"other": 1},
+    ):
+        assert not held.takes(written(name, ("f", bad))), bad
+
+
+@pytest.mark.parametrize("name", ["qwen3_coder", "functiongemma"])
+def test_what_a_format_cannot_enforce_is_refused_or_said(name: str) -> None:
+    patterns = {"type": "object", "patternProperties": {"^x": {"type": "integer"}}}
+    tools = [tool("f", [], a=patterns)] if name == "functiongemma" else [tool("f")]
+    if name == "qwen3_coder":
+        tools[0]["function"]["parameters"] = patterns
+    with pytest.warns(UnenforcedSchemaWarning, match="patternProperties"):
+        Held(name, False, "required", tools=tools)
+    tools[0]["function"]["strict"] = True
+    with pytest.raises(UnsupportedSchemaError, match="patternProperties"):
+        Held(name, False, "required", tools=tools)
 
 
 @pytest.mark.parametrize("special", [False, True])

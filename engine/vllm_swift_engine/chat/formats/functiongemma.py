@@ -46,18 +46,23 @@ class FunctionGemmaFormat(TaggedFormat):
 
     def write_call(self, function: Mapping[str, Any]) -> str:
         """One block."""
-        call = f"call:{function['name']}{self._written(function['arguments'])}"
+        call = f"call:{function['name']}{self.written(function['arguments'])}"
         return f"{self.begins[0]}{call}{self.end}"
 
-    def _written(self, value: Any) -> str:
+    def written(self, value: Any) -> str:
+        """A value as the models write it."""
         if isinstance(value, str):
             return f"{self.mark}{value}{self.mark}"
         if isinstance(value, Mapping):
-            members = (f"{key}:{self._written(one)}" for key, one in value.items())
+            members = (f"{self.key(key)}:{self.written(one)}" for key, one in value.items())
             return f"{{{','.join(members)}}}"
         if isinstance(value, (list, tuple)):
-            return f"[{','.join(map(self._written, value))}]"
+            return f"[{','.join(map(self.written, value))}]"
         return json.dumps(value)
+
+    def key(self, key: str) -> str:
+        """A name in an object, between marks where it would not be read without."""
+        return key if _NAME.fullmatch(key) else self.written(key)
 
     # ------------------------------------------------------------------ grammar
 
@@ -207,7 +212,7 @@ class _Values(SchemaRules):
             return either([self.value(kind) for kind in (*kinds, *scalars)])
         if "const" in schema or "enum" in schema:
             values = schema.get("enum", [schema.get("const")])
-            return either([lark.text(self._format._written(value)) for value in values])
+            return either([lark.text(self._format.written(value)) for value in values])
         match schema["type"]:
             case "string":
                 return f"{lark.text(self._format.mark)} {self.text(schema, self._format.mark)}"
@@ -239,7 +244,10 @@ class _Values(SchemaRules):
     def _object(self, schema: dict[str, Any]) -> str:
         required = schema.get("required", ())
         members = [
-            (f"{self.lark.text(name + ':')} {self.value(value)}", name in required)
+            (
+                f"{self.lark.text(self._format.key(name) + ':')} {self.value(value)}",
+                name in required,
+            )
             for name, value in self.properties(schema).items()
         ]
         free = self.free_properties(schema)

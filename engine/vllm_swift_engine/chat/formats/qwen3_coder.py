@@ -14,6 +14,7 @@ from vllm_swift_engine.chat.reader import Markers, Reader, Steps
 from vllm_swift_engine.chat.schema_rules import SchemaRules
 from vllm_swift_engine.chat.sink import Sink
 from vllm_swift_engine.chat.typed_text import parameter_types, to_json
+from vllm_swift_engine.errors import UnsupportedSchemaError
 
 from .base import Function, Tools
 from .tagged import TaggedFormat
@@ -79,6 +80,8 @@ def _parameters(rules: SchemaRules, schema: Any) -> str:
     end = lark.text("\n")
     parts = []
     for key, value in rules.properties(schema).items():
+        if not _TAG_NAME.fullmatch(key):
+            raise UnsupportedSchemaError("properties", "", f"{key!r} cannot be in an XML tag.")
         head = lark.text(f"<parameter={key}>\n")
         part = lark.rule(f"{head} {_value(rules, value)} {end}")
         parts.append(part if key in schema.get("required", ()) else f"({part})?")
