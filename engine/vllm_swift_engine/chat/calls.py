@@ -86,6 +86,7 @@ class _Call:
         self._names = names
         self._name: str | None = None
         self._id: str | None = None
+        self._nested = False
         self._arguments: str | None = None
         #: The arguments were handed out, and are whole.
         self._streamed = False
@@ -114,8 +115,9 @@ class _Call:
         reader = self._reader
         yield from reader.space()
         first = yield from reader.peek()
-        if key == "function" and first == "{":
+        if key == "function" and first == "{" and not self._nested:
             # OpenAI's shape: name and arguments one level down.
+            self._nested = True
             reader.take(1)
             error = yield from self.members()
             return error

@@ -123,10 +123,19 @@ class TemplateProbe:
         """How a tool call is shown; empty where it is not."""
         return self.with_call.rpartition("probe_user")[2] if self.call_style else ""
 
+    @property
+    def shows_calls(self) -> bool:
+        """Whether calls and results reach the model, of a request with tools."""
+        return self.call_style is not None and RESULT in self.with_call
+
     @cached_property
-    def shows_results(self) -> bool:
-        """Whether messages of role "tool" reach the model."""
-        return RESULT in self.with_call
+    def shows_calls_alone(self) -> bool:
+        """The same of a request without: there may be another template for it."""
+        style = self.call_style
+        if style is None:
+            return False
+        shown = self.render(_USER, turn(style, call(0, style)), result(0)) or ""
+        return VALUE in shown and RESULT in shown
 
     @cached_property
     def parallel_calls(self) -> bool:

@@ -17,7 +17,7 @@ def openai_id() -> str:
 def json_object_error(text: str) -> str | None:
     """Why a text is not a JSON object; None where it is one."""
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        value = json.loads(text, parse_constant=no_constant)
     except ValueError as error:
         return f"The arguments are not valid JSON: {error}."
     except RecursionError:
@@ -25,7 +25,8 @@ def json_object_error(text: str) -> str | None:
     return None if isinstance(value, dict) else "The arguments are not a JSON object."
 
 
-def _no_constant(name: str) -> None:
+def no_constant(name: str) -> None:
+    """For ``json.loads``: NaN and the infinities are refused."""
     raise ValueError(f"{name} is no JSON")
 
 

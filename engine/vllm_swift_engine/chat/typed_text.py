@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from .sink import no_constant
+
 _TYPE_NAMES: tuple[tuple[type, str], ...] = (
     (bool, "boolean"),
     (int, "integer"),
@@ -72,27 +74,30 @@ def to_json(text: str, types: frozenset[str]) -> str:
         return json.dumps(text, ensure_ascii=False)
     if "boolean" in types and word.lower() in ("true", "false"):
         return word.lower()
-    value = _value(word)
+    wanted = types or {"array", "object"}
+    json_text = _json_text(word)
+    value = json.loads(json_text) if json_text else None
     if isinstance(value, float) and value.is_integer() and "number" not in types:
         value = int(value)
+        json_text = str(value)
     kind = None if value is None else type_name(value)
-    wanted = types or {"array", "object"}
-    if kind in wanted or (kind == "integer" and "number" in wanted):
-        return json.dumps(value, ensure_ascii=False)
+    if json_text and (kind in wanted or (kind == "integer" and "number" in wanted)):
+        return json_text
     return json.dumps(text, ensure_ascii=False)
 
 
-def _value(text: str) -> Any:
-    """A value in JSON, or as Python writes it; None where it is neither."""
+def _json_text(text: str) -> str | None:
+    """A value's JSON, of a text in JSON or as Python writes it; None where it is neither."""
     try:
-        return json.loads(text, parse_constant=lambda _: None)
+        json.loads(text, parse_constant=no_constant)
     except (ValueError, RecursionError):
         pass
-    if not text.startswith(("{", "[", "(")):
+    else:
+        return text
+    # Python warns of escapes that it does not know.
+    if not text.startswith(("{", "[", "(")) or "\\" in text:
         return None
     try:
-        value = ast.literal_eval(text)
-        json.dumps(value)
+        return json.dumps(ast.literal_eval(text), ensure_ascii=False, allow_nan=False)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return None
-    return list(value) if isinstance(value, tuple) else value

@@ -24,7 +24,8 @@ from tests.unit.chat.answers import (
     said,
     template_format,
 )
-from tests.unit.chat.cases import CASES, INVALID, MARKUP
+from tests.unit.chat.broken import INVALID, MARKUP
+from tests.unit.chat.cases import CASES
 from vllm_swift_engine.chat.formats.base import Reasoning
 from vllm_swift_engine.chat.request import joined
 

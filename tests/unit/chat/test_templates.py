@@ -192,6 +192,18 @@ def test_messages_that_are_in_no_known_form_are_named(message: Any, culprit: str
         checked([user("Q"), message])
 
 
+def test_calls_are_shown_where_there_are_no_tools_any_more() -> None:
+    conversation = [user("Q"), calls(("call_1", "now", "{}")), result("call_1", "noon")]
+    template = ChatTemplate({"default": CHATML, "tool_use": HERMES}, SPECIAL)
+    own = chat_format(TemplateProbe(template), ())
+    assert own.name == "hermes"
+    for tools in (TOOLS, ()):
+        prepared, given = own.prepare(checked(conversation), tools)
+        prompt = own.probe.template.render(prepared, tools=given or None)
+        assert '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>' in prompt
+        assert "noon" in prompt
+
+
 def test_messages_are_not_changed() -> None:
     conversation = [user("Q"), calls(("call_1", "now", "{}")), result("call_1", "noon")]
     before = json.dumps(conversation)

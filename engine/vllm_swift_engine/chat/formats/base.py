@@ -91,7 +91,9 @@ class ChatFormat(ABC):
         self, messages: list[Message], tools: Sequence[Tool]
     ) -> tuple[list[Message], Sequence[Tool]]:
         """Messages and tools as the template takes them."""
-        if self.probe.call_style is None or not self.probe.shows_results:
+        if any(one["role"] == "tool" or one.get("tool_calls") for one in messages) and not (
+            self.probe.shows_calls if tools else self.probe.shows_calls_alone
+        ):
             messages = in_text(messages, self.write_calls, self.write_result)
         if tools and not self.probe.knows_tools:
             messages, tools = with_system(messages, self.tools_prompt(tools)), ()

@@ -12,7 +12,7 @@ from vllm_swift_engine.chat.lark import Lark, either
 from vllm_swift_engine.chat.probe import NAME, TemplateProbe
 from vllm_swift_engine.chat.reader import Markers, Reader, Steps
 from vllm_swift_engine.chat.schema_rules import Schema, SchemaRules
-from vllm_swift_engine.chat.sink import Sink
+from vllm_swift_engine.chat.sink import Sink, no_constant
 
 from .base import Function, Tools
 from .tagged import TaggedFormat
@@ -22,7 +22,7 @@ _NAME = re.compile(r"[^\s{}\[\]:,<>]+")
 _FREE_NAME = r"[\p{L}\p{N}_.$-]{1,64}"
 _SCALAR = re.compile(r"[^{}\[\],<>]+")
 #: Values inside each other.
-_MAX_DEPTH = 100
+_MAX_DEPTH = 64
 
 
 class FunctionGemmaFormat(TaggedFormat):
@@ -181,7 +181,7 @@ def _scalar(word: str) -> str:
     """The JSON of a number or a word; what is neither is a string without its marks."""
     known = {"True": "true", "False": "false", "None": "null"}.get(word, word)
     try:
-        json.loads(known, parse_constant=lambda _: None)
+        json.loads(known, parse_constant=no_constant)
     except ValueError:
         return json.dumps(word, ensure_ascii=False)
     return known
