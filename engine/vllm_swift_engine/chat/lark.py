@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 #: Any text, none too.
 TEXT = "CHAT_TEXT"
@@ -23,8 +24,12 @@ class Lark:
         self._special = special
         self._rules: dict[str, str] = {}
         self._foreign = ""
-        names = sorted(special, key=len, reverse=True)
-        self._split = re.compile(f"({'|'.join(map(re.escape, names))})") if names else None
+
+    @cached_property
+    def _split(self) -> re.Pattern[str] | None:
+        # Most requests have no grammar, and some vocabularies have hundreds of these.
+        names = sorted(self._special, key=len, reverse=True)
+        return re.compile(f"({'|'.join(map(re.escape, names))})") if names else None
 
     def text(self, text: str) -> str:
         """The expression for this text, special tokens recognized."""
