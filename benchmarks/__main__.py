@@ -1,4 +1,4 @@
-"""Command line: `python -m benchmarks cpu|serve [--quick] [--case PART] [--json F] [--record]`."""
+"""`python -m benchmarks cpu|serve|structured [--quick] [--case PART] [--json F] [--record]`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-from benchmarks import cpu, serve
+from benchmarks import cpu, serve, structured
 from benchmarks.cases import Plan
 from benchmarks.child import Child
 from benchmarks.engines import Unavailable
@@ -16,7 +16,11 @@ from vllm_swift_integrations.demo.__main__ import packaged_model
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 QUICK = {"rounds": 2, "tokens": 24}
-TABLES = {"cpu": (cpu, "CPU results"), "serve": (serve, "Serving results")}
+TABLES = {
+    "cpu": (cpu, "CPU results"),
+    "serve": (serve, "Serving results"),
+    "structured": (structured, "Structured output results"),
+}
 
 
 def main() -> int:

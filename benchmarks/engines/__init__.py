@@ -84,7 +84,12 @@ SERVERS = {
     "ours, serving": EngineKind("ours_serving", "vllm_swift_engine"),
     "xllamacpp, serving": EngineKind("xllamacpp_serving", "xllamacpp", "llama.cpp"),
 }
-KINDS = ENGINES | SERVERS
+#: What `structured` compares.
+STRUCTURED = {
+    "ours, structured": EngineKind("ours_structured", "vllm_swift_engine"),
+    "xllamacpp, structured": EngineKind("xllamacpp_structured", "xllamacpp", "llama.cpp"),
+}
+KINDS = ENGINES | SERVERS | STRUCTURED
 
 
 def prompt_ids(tokens: int, seed: int) -> list[int]:

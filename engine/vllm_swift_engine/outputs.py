@@ -181,6 +181,9 @@ class EngineStats:
     prefix_hits: int
     #: Blocks that no sequence holds, with a prefix that may be asked for again.
     kv_blocks_cached: int
+    #: Of grammars, that were computed, and the microseconds that took.
+    masks: int
+    mask_us: int
     #: From submission to the first prefill step.
     queue_time: Histogram
     #: From submission to the first token.

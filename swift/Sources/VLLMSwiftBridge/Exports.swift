@@ -106,6 +106,8 @@ public func runtimeGetStats(
     result.time_to_first_token = vsw_histogram(latencies.firstToken)
     result.inter_token_time = vsw_histogram(latencies.interToken)
     result.request_time = vsw_histogram(latencies.request)
+    result.masks = UInt64(counters.masks)
+    result.mask_us = counters.maskTime.microseconds
     vsw_stats.write(result, to: stats)
   }
 }

@@ -49,7 +49,8 @@ public final class Scheduler {
 
   /// What a sample gave.
   public struct Draw: Sendable, Equatable {
-    /// The token, and after it those that a grammar leaves no choice about.
+    /// The token, and after it those that a grammar leaves no choice about. None, and no end: the
+    /// draw is done again.
     public var tokens: [Int32]
     /// Why its sequence ends after these, apart from stop tokens and its number of tokens.
     public var finish: FinishReason?
@@ -169,7 +170,7 @@ public final class Scheduler {
     var outcomes: [Outcome] = []
     for (row, (sequence, draw)) in zip(step.sampled, draws).enumerated()
     where sequence.state != .ended && step.samples[row].known == nil {
-      let outcome = sequence.append(draw, of: row)
+      guard let outcome = sequence.append(draw, of: row) else { continue }
       register(sequence)
       if outcome.finish != nil { end(sequence) }
       outcomes.append(outcome)

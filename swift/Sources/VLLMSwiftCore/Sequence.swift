@@ -120,9 +120,14 @@ final class Sequence {
     }
   }
 
-  /// Takes a draw in, up to a stop token and to as many tokens as it may have.
+  /// Takes a draw in, up to a stop token and to as many tokens as it may have. One without tokens is
+  /// to be done again, by the same row.
   /// - Parameter sample: the entry of its step's samples that it comes from.
-  func append(_ draw: Scheduler.Draw, of sample: Int) -> Scheduler.Outcome {
+  func append(_ draw: Scheduler.Draw, of sample: Int) -> Scheduler.Outcome? {
+    guard !draw.tokens.isEmpty || draw.finish != nil else {
+      (samplesIssued, position) = (samplesIssued - 1, position - 1)
+      return nil
+    }
     let room = request.sampling.maxTokens - (tokens.count - request.prompt.count)
     let stop = draw.tokens.firstIndex { request.sampling.stopTokenIDs.contains($0) }
     let taken = draw.tokens.prefix(min(stop ?? draw.tokens.count, room))

@@ -142,7 +142,12 @@ final class ModelRunner {
     let previous = inFlight.flatMap { $0.step.samples.isEmpty ? nil : $0.result.tokens }
     let logits = try model.executor.forward(step.layout, after: previous)
     // While that runs.
+    let start = ContinuousClock.now
     let (masks, failures) = guides.masks(for: step.samples)
+    if !masks.isEmpty {
+      counters.masks += masks.count
+      counters.maskTime += ContinuousClock.now - start
+    }
     let rows = try samplers.rows(step.samples, masks: masks)
     let result = try model.executor.sample(rows, of: logits)
     counters.steps += 1
@@ -234,12 +239,16 @@ public struct Counters: Sendable {
   public var promptTokens = 0
   public var outputTokens = 0
   public var steps = 0
+  /// Of grammars, and the time that computing them took.
+  public var masks = 0
+  public var maskTime: Duration = .zero
   public var schedule = Scheduler.Counts()
 
   static func + (a: Counters, b: Counters) -> Counters {
     Counters(
       promptTokens: a.promptTokens + b.promptTokens,
       outputTokens: a.outputTokens + b.outputTokens, steps: a.steps + b.steps,
+      masks: a.masks + b.masks, maskTime: a.maskTime + b.maskTime,
       schedule: a.schedule + b.schedule)
   }
 }

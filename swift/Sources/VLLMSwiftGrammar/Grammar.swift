@@ -22,6 +22,8 @@ public struct GrammarSource: Sendable, Hashable {
 public final class Grammar: @unchecked Sendable {
   let vocabulary: Vocabulary
   private let start: OpaquePointer
+  /// Tokens of a way through the whole of it; nil if none was found.
+  let closingLength: Int?
 
   /// - Throws: `invalidGrammar` with what is wrong; `grammarTooComplex` for one beyond
   ///   `GrammarLimits`.
@@ -36,8 +38,11 @@ public final class Grammar: @unchecked Sendable {
     GrammarLimits.apply(to: &parameters.limits)
     start = functions.new_matcher(&parameters, source.kind.name, source.text)
     if let why = functions.matcher_get_error(start) {
+      closingLength = nil
       throw GrammarLimits.error(String(cString: why))
     }
+    let beginning = Matcher(vocabulary, functions.clone_matcher(start))
+    closingLength = Closing(vocabulary).tokens(from: beginning, limit: 256)?.count
   }
 
   deinit { vocabulary.functions.free_matcher(start) }

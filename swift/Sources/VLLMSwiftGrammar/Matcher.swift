@@ -24,6 +24,13 @@ public final class Matcher {
     }
   }
 
+  /// The mask of one token alone.
+  func mask(of token: Int32) -> [UInt32] {
+    var words = [UInt32](repeating: 0, count: vocabulary.maskWords)
+    words[Int(token) / 32] = 1 << (token % 32)
+    return words
+  }
+
   /// - Throws: for a token that the mask does not have, and as `mask`.
   public func consume(_ token: Int32) throws {
     try check(functions.matcher_consume_token(handle, UInt32(bitPattern: token)))

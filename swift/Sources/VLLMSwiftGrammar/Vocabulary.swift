@@ -28,6 +28,7 @@ public final class Vocabulary: @unchecked Sendable {
   let handle: OpaquePointer
   let tokenCount: Int
   let ends: Set<Int32>
+  let tokenOfByte: [UInt8: Int32]
   /// Words of a mask: a bit for each token.
   var maskWords: Int { (tokenCount + 31) / 32 }
   private let tokenizer: Tokenizer?
@@ -38,6 +39,8 @@ public final class Vocabulary: @unchecked Sendable {
     functions = try GrammarLibrary(path: path).functions
     tokenCount = tokens.bytes.count
     ends = Set(tokens.ends)
+    let single = tokens.bytes.enumerated().filter { $0.element.count == 1 }
+    tokenOfByte = Dictionary(single.map { ($0.element[0], Int32($0.offset)) }) { first, _ in first }
     for token in tokens.ends where token < 0 || Int(token) >= tokenCount {
       throw EngineError(.invalidToken, "the end token \(token) is not in the vocabulary")
     }

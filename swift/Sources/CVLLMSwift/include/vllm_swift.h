@@ -393,6 +393,8 @@ VSW_API void vsw_prefix_destroy(vsw_prefix* prefix);
 
 /* A request's outputs can be held to a grammar: nothing is drawn that it does not allow, and tokens
  * that it leaves no choice about are added without a step each, where the request has no logprobs.
+ * Before max_tokens are used up, an output is led to the grammar's end, where a way is found; it
+ * finishes with VSW_FINISH_LENGTH.
  * Grammars are compiled by llguidance 1.9.1, which is opened from its Python wheel and so needs a
  * process that runs Python. */
 
@@ -468,6 +470,8 @@ typedef struct vsw_stats {
   vsw_histogram time_to_first_token;              /* from submit */
   vsw_histogram inter_token_time;                 /* between two tokens of a sequence */
   vsw_histogram request_time; /* from submit to the end, of those that had tokens and no error */
+  uint64_t masks;             /* of grammars, that were computed */
+  uint64_t mask_us;           /* and how long that took */
 } vsw_stats;
 
 VSW_API vsw_status vsw_runtime_get_stats(vsw_runtime* runtime, vsw_stats* stats, vsw_error* error);
