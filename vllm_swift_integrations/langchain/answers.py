@@ -120,7 +120,7 @@ class ChatStream:
         if delta.text:
             yield {"content": delta.text}
         if delta.tool_calls or delta.invalid_tool_calls:
-            self._called = True
+            self._called = self._called or bool(delta.tool_calls)
             yield {"tool_call_chunks": [*map(_call_chunk, delta.tool_calls), *_invalid(delta)]}
 
     def _ending(self, piece: StreamChunk) -> dict[str, Any]:

@@ -28,7 +28,6 @@ from vllm_swift_integrations.langchain.tools import (
     ToolChoice,
     ToolLike,
     openai_choice,
-    schema_outputs,
     tool_dicts,
 )
 
@@ -130,7 +129,8 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
             schema: A pydantic class, whose instances come out; or a TypedDict, a JSON schema or an
                 OpenAI function, for dictionaries. "json_mode" takes None for any object.
             method: "json_schema", the answer is the object; "function_calling", the arguments of a
-                call; "json_mode", any JSON object, which the messages have to describe.
+                call; "json_mode", any JSON object, which the messages have to describe, and of a
+                schema what a grammar can hold of it.
             include_raw: Give {"raw", "parsed", "parsing_error"} and raise no parser's error.
             strict: False accepts schemas that no grammar can hold in full, with a warning, and
                 objects with properties that they do not list.
@@ -140,40 +140,10 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
             ValueError: No schema, or `strict` with "json_mode".
             UnsupportedSchemaError: When it is called, a keyword that no grammar can hold.
         """
-        traced = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
-        if method == "json_mode":
-            if strict is not None:
-                raise ValueError("strict says nothing to method='json_mode': leave it out.")
-            model = self.bind(
-                response_format={"type": "json_object"},
-                ls_structured_output_format=traced | {"kwargs": {"method": method}},
-                **kwargs,
-            )
-            return structured.parsed(model, structured.answer_parser(schema), include_raw)
-        if schema is None:
-            raise ValueError(f"method={method!r} needs a schema.")
-        if method == "json_schema":
-            model = self.bind(
-                structured_outputs=schema_outputs(schema, strict),
-                ls_structured_output_format=traced,
-                **kwargs,
-            )
-            return structured.parsed(model, structured.answer_parser(schema), include_raw)
-        if method != "function_calling":
-            raise ValueError(
-                f"method must be json_schema, function_calling or json_mode, not {method!r}."
-            )
-        (tool,) = tool_dicts([schema])
-        name = tool["function"]["name"]
-        calling = self.bind_tools(
-            [schema],
-            tool_choice=name,
-            parallel_tool_calls=False,
-            strict=strict,
-            ls_structured_output_format=traced,
-            **kwargs,
-        )
-        return structured.parsed(calling, structured.call_parser(schema, name), include_raw)
+        binding, parser = structured.binding(schema, method, strict)
+        told = {"method": method} if method == "json_mode" else {"method": method, "strict": strict}
+        traced = {"ls_structured_output_format": {"kwargs": told, "schema": schema}}
+        return structured.parsed(self.bind(**{**binding, **traced, **kwargs}), parser, include_raw)
 
     def get_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[ToolLike] | None = None

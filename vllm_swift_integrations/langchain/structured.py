@@ -22,6 +22,13 @@ from langchain_core.utils.json import parse_partial_json
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel, SkipValidation
 
+from vllm_swift_integrations.langchain.tools import (
+    SchemaLike,
+    any_object,
+    schema_outputs,
+    tool_dicts,
+)
+
 
 class AnswerParser(BaseTransformOutputParser[Any]):
     """An answer in JSON to an object.
@@ -139,13 +146,37 @@ class _KeyCall(_WholeCalls, JsonOutputKeyToolsParser):
     pass
 
 
-def answer_parser(schema: Any) -> AnswerParser:
-    """The parser of JSON answers that a schema describes; None is any object."""
+def binding(
+    schema: SchemaLike | None, method: str, strict: bool | None
+) -> tuple[dict[str, Any], Runnable[Any, Any]]:
+    """What a model is bound to for answers in a schema, and what reads them.
+
+    Raises:
+        ValueError: No schema, no such method, or `strict` with "json_mode".
+    """
+    if method == "json_mode":
+        if strict is not None:
+            raise ValueError("strict says nothing to method='json_mode': leave it out.")
+        return {"structured_outputs": any_object(schema)}, _answer_parser(schema)
+    if method not in ("json_schema", "function_calling"):
+        raise ValueError(
+            f"method must be json_schema, function_calling or json_mode, not {method!r}."
+        )
+    if schema is None:
+        raise ValueError(f"method={method!r} needs a schema.")
+    if method == "json_schema":
+        return {"structured_outputs": schema_outputs(schema, strict)}, _answer_parser(schema)
+    tools = tool_dicts([schema], strict)
+    name = tools[0]["function"]["name"]
+    bound = {"tools": tools, "tool_choice": name, "parallel_tool_calls": False}
+    return bound, _call_parser(schema, name)
+
+
+def _answer_parser(schema: Any) -> AnswerParser:
     return AnswerParser(pydantic_class=schema if _is_pydantic(schema) else None)
 
 
-def call_parser(schema: Any, name: str) -> Runnable[Any, Any]:
-    """The parser of answers that call the tool `name`, whose arguments a schema describes."""
+def _call_parser(schema: Any, name: str) -> Runnable[Any, Any]:
     if _is_pydantic(schema):
         return _PydanticCall(tools=[schema], first_tool_only=True)
     return _KeyCall(key_name=name, first_tool_only=True)

@@ -120,6 +120,15 @@ def schema_outputs(schema: SchemaLike, strict: bool | None = None) -> dict[str, 
     return {"json": json_schema(schema), "disable_additional_properties": True}
 
 
+def any_object(schema: SchemaLike | None) -> dict[str, Any]:
+    """VLLM's `structured_outputs` for any JSON object, held to a schema as far as that goes.
+
+    Raises:
+        ValueError: Something that has no schema.
+    """
+    return {"json_object": True} if schema is None else schema_outputs(schema) | {"strict": False}
+
+
 def json_schema(schema: SchemaLike) -> dict[str, Any]:
     """The JSON schema of a class or a dictionary; references stay references.
 

@@ -15,6 +15,8 @@ from .tools import ToolChoice
 
 #: Of a tool without parameters.
 _NO_PARAMETERS = {"type": "object", "properties": {}, "additionalProperties": False}
+#: What a schema may have besides no properties, and be of such a tool all the same.
+_SAYING_NOTHING = {"type", "properties", "required", "title", "description"}
 
 
 def answer_grammar(
@@ -59,6 +61,8 @@ def answer_grammar(
 def _function(tool: dict[str, Any], strict: bool | None) -> Function:
     function = tool["function"]
     parameters = function.get("parameters") or _NO_PARAMETERS
+    if parameters.get("properties") == {} and parameters.keys() <= _SAYING_NOTHING:
+        parameters = _NO_PARAMETERS
     if strict is None:
         strict = bool(function.get("strict"))
     try:

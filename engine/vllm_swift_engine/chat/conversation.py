@@ -119,10 +119,13 @@ def in_text(
 def with_system(messages: list[Message], text: str) -> list[Message]:
     """The messages with a text added to their system message, which is made if there is none."""
     if messages and messages[0]["role"] == "system":
-        first = dict(messages[0])
-        first["content"] = _joined(first["content"], text)
-        return [first, *messages[1:]]
+        return [with_text(messages[0], text), *messages[1:]]
     return [{"role": "system", "content": text}, *messages]
+
+
+def with_text(message: Message, text: str) -> Message:
+    """A message with a text added to its content."""
+    return {**message, "content": _joined(message["content"], text)}
 
 
 def _joined(first: Any, second: Any, between: str = "\n\n") -> Any:

@@ -72,8 +72,8 @@ def test_a_template_without_tools_gets_the_formats_own_prompt(tmp_path: Path) ->
         assert opened.chat_format == "json"
         prompt = prompt_of(opened, opened.chat_request([USER], tools=TOOLS))
         assert '{"name": "get_weather", "description": "Does get_weather.", "parameters"' in prompt
-        assert '{"name": "function name", "arguments": {"argument name": "value"}}' in prompt
-        assert "<|im_start|>user\nHi.<|im_end|>" in prompt
+        assert '{"name": NAME, "arguments": ARGUMENTS}<|im_end|>\n<|im_start|>assistant' in prompt
+        assert "<|im_start|>user\nHi.\n\n" in prompt
     (tmp_path / "h").mkdir()
     with engine(tmp_path / "h", "hermes") as opened:
         assert opened.chat_format == "hermes"

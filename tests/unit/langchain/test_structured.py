@@ -85,7 +85,9 @@ def test_any_object(chat: ChatVLLMSwift, engines: list[FakeEngine], schema: Any)
     type(engines[0]).reply = PIECES
     model = chat.with_structured_output(schema, method="json_mode")
     assert model.invoke("A joke!") == (Joke(**JOKE) if schema is Joke else JOKE)
-    assert engines[0].chat_options[0]["structured_outputs"].json_object
+    outputs = engines[0].chat_options[0]["structured_outputs"]
+    assert outputs.json_object is (schema is None)
+    assert schema is None or not outputs.strict
 
 
 def test_dictionaries_grow_in_a_stream(chat: ChatVLLMSwift, engines: list[FakeEngine]) -> None:

@@ -102,10 +102,7 @@ class ChatFormat(ABC):
     def tools_prompt(self, tools: Sequence[Tool]) -> str:
         """What a model is told of its tools where its template tells nothing."""
         example = {"name": "function name", "arguments": {"argument name": "value"}}
-        return TOOLS_PROMPT.format(
-            functions="\n".join(json.dumps(_shown(tool), ensure_ascii=False) for tool in tools),
-            call=self.write_call(example),
-        )
+        return TOOLS_PROMPT.format(functions=functions_text(tools), call=self.write_call(example))
 
     def write_calls(self, calls: Sequence[dict[str, Any]]) -> str:
         """Tool calls as this format's models write them; arguments are dicts."""
@@ -167,6 +164,11 @@ class ChatFormat(ABC):
     def new_id(self) -> str:
         """An id for a tool call that has none."""
         return openai_id()
+
+
+def functions_text(tools: Sequence[Tool]) -> str:
+    """The functions as JSON, one a line."""
+    return "\n".join(json.dumps(_shown(tool), ensure_ascii=False) for tool in tools)
 
 
 def _shown(tool: Tool) -> dict[str, Any]:
