@@ -181,7 +181,7 @@ class EngineStats:
     prefix_hits: int
     #: Blocks that no sequence holds, with a prefix that may be asked for again.
     kv_blocks_cached: int
-    #: Of grammars, that were computed, and the microseconds that took.
+    #: Of grammars, that were computed, and the microseconds of CPU time that took.
     masks: int
     mask_us: int
     #: From submission to the first prefill step.

@@ -142,11 +142,11 @@ final class ModelRunner {
     let previous = inFlight.flatMap { $0.step.samples.isEmpty ? nil : $0.result.tokens }
     let logits = try model.executor.forward(step.layout, after: previous)
     // While that runs.
-    let start = ContinuousClock.now
+    let start = threadTime()
     let (masks, failures) = guides.masks(for: step.samples)
     if !masks.isEmpty {
       counters.masks += masks.count
-      counters.maskTime += ContinuousClock.now - start
+      counters.maskTime += threadTime() - start
     }
     let rows = try samplers.rows(step.samples, masks: masks)
     let result = try model.executor.sample(rows, of: logits)

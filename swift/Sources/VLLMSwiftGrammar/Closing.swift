@@ -14,10 +14,11 @@ struct Closing {
   /// The tokens that end an output; none where it may end as it is.
   /// - Returns: nil if there are more than `limit`, or none were found.
   func tokens(from matcher: Matcher, limit: Int) -> [Int32]? {
-    matcher.isAccepting ? [] : try? found(from: matcher.clone(), limit: limit)
+    matcher.isAccepting ? [] : try? follow(matcher.clone(), limit: limit)
   }
 
-  private func found(from matcher: Matcher, limit: Int) throws -> [Int32]? {
+  /// As `tokens`, and takes the matcher there.
+  func follow(_ matcher: Matcher, limit: Int) throws -> [Int32]? {
     var tokens: [Int32] = []
     while !matcher.isStopped, !matcher.isAccepting {
       guard tokens.count < limit else { return nil }

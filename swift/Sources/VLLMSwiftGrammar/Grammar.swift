@@ -21,7 +21,7 @@ public struct GrammarSource: Sendable, Hashable {
 /// A compiled grammar of one model. Any thread may compile one, and make matchers of it.
 public final class Grammar: @unchecked Sendable {
   let vocabulary: Vocabulary
-  private let start: OpaquePointer
+  private let start: Matcher
   /// Tokens of a way through the whole of it; nil if none was found.
   let closingLength: Int?
 
@@ -36,21 +36,23 @@ public final class Grammar: @unchecked Sendable {
     parameters.log_stderr_level = 0
     parameters.log_buffer_level = 0
     GrammarLimits.apply(to: &parameters.limits)
-    start = functions.new_matcher(&parameters, source.kind.name, source.text)
-    if let why = functions.matcher_get_error(start) {
-      closingLength = nil
+    let handle = functions.new_matcher(&parameters, source.kind.name, source.text)
+    let compiled = Matcher(vocabulary, handle)
+    if let why = functions.matcher_get_error(handle) {
       throw GrammarLimits.error(String(cString: why))
     }
-    let beginning = Matcher(vocabulary, functions.clone_matcher(start))
-    closingLength = Closing(vocabulary).tokens(from: beginning, limit: 256)?.count
+    // A lexer learns its states as they are met, and a clone knows them: whoever begins an output
+    // finds those of one way through the grammar, and its first mask.
+    let walked = compiled.clone()
+    let way = try? Closing(vocabulary).follow(walked, limit: 256)
+    closingLength = way?.count
+    let isBack = way.map { (try? walked.takeBack($0.count)) != nil } ?? false
+    start = isBack ? walked : compiled
+    _ = try? start.mask()
   }
-
-  deinit { vocabulary.functions.free_matcher(start) }
 
   /// At the beginning of an output.
-  public func matcher() -> Matcher {
-    Matcher(vocabulary, vocabulary.functions.clone_matcher(start))
-  }
+  public func matcher() -> Matcher { start.clone() }
 }
 
 extension GrammarSource.Kind {

@@ -471,7 +471,7 @@ typedef struct vsw_stats {
   vsw_histogram inter_token_time;                 /* between two tokens of a sequence */
   vsw_histogram request_time; /* from submit to the end, of those that had tokens and no error */
   uint64_t masks;             /* of grammars, that were computed */
-  uint64_t mask_us;           /* and how long that took */
+  uint64_t mask_us;           /* and the CPU time of that */
 } vsw_stats;
 
 VSW_API vsw_status vsw_runtime_get_stats(vsw_runtime* runtime, vsw_stats* stats, vsw_error* error);
