@@ -44,6 +44,20 @@ ROUND_S = 8.0
 STUCK_S = 90.0
 MAX_MODEL_LEN = 512  # and a KV cache so small that requests are preempted
 GROWTH_BYTES = 32 << 20  # between two rounds it goes up and down by 20 MB
+#: What some outputs are held to: tokens forced and drawn, JSON closed early, ends without a token.
+GRAMMARS: list[dict[str, Any]] = [
+    {
+        "json": {
+            "type": "object",
+            "properties": {"title": {"type": "string"}, "pages": {"type": "integer"}},
+            "required": ["title", "pages"],
+            "additionalProperties": False,
+        }
+    },
+    {"json_object": True},
+    {"choice": ["yes, it is", "yes, it was", "no"]},
+    {"regex": "[a-z]+( [a-z]+){3}"},
+]
 
 
 @dataclass(frozen=True)
@@ -55,7 +69,9 @@ class Request:
 
 
 def catalogue(engine: Engine, dice: random.Random, size: int) -> list[Request]:
-    """Requests of many lengths, some with a long beginning in common; greedy, seeded, stopped."""
+    """Requests of many lengths, some with a long beginning in common; greedy, seeded, stopped,
+    held to a grammar.
+    """
     shared = [dice.randrange(1000, 40_000) for _ in range(300)]
     requests = []
     for number in range(size):
@@ -67,6 +83,7 @@ def catalogue(engine: Engine, dice: random.Random, size: int) -> list[Request]:
             seed=number,
             n=2 if number % 4 == 2 else 1,
             stop=[" the", "\n"] if number % 5 == 4 else None,
+            structured_outputs=dice.choice(GRAMMARS) if number % 7 == 3 else None,
         )
         alone = [output.token_ids for output in engine.generate(prompt, params).outputs]
         requests.append(Request(prompt, params, alone))

@@ -23,6 +23,12 @@ VOCABULARY = len(tiny_llama.TOKENS)
 CONTEXT: int = tiny_llama.CONFIG["max_position_embeddings"]
 Tokens = list[list[int]]
 TokenLogprobs = dict[int, Logprob]
+#: Some tokens are forced, some drawn, and JSON is closed before its tokens run out.
+GRAMMARS: list[dict[str, Any]] = [
+    {"regex": "[a-d]{2,12}, and then [a-d]+"},
+    {"choice": ["all of it", "all of them", "none"]},
+    {"json": {"type": "array", "items": {"enum": ["red", "reddish", "blue", 1.5, None]}}},
+]
 #: A token, and its logprobs where the request asks for them.
 Drawn = tuple[int, TokenLogprobs | None]
 
@@ -54,7 +60,9 @@ def alone(model: Path) -> Iterator[Engine]:
 
 
 def some_sampling(rng: random.Random) -> dict[str, Any]:
-    """Up to three parameters that look back at what a sequence has drawn, or report on it."""
+    """Up to three parameters that look back at what a sequence has drawn or report on it, and a
+    grammar.
+    """
     fields: dict[str, Any] = {
         "presence_penalty": rng.uniform(-2, 2),
         "frequency_penalty": rng.uniform(-2, 2),
@@ -66,7 +74,11 @@ def some_sampling(rng: random.Random) -> dict[str, Any]:
     }
     if rng.random() < 0.1:
         fields["prompt_logprobs"] = rng.randint(0, 3)
-    return {name: fields[name] for name in rng.sample([*fields], rng.choice((0, 0, 1, 2, 3)))}
+    chosen = {name: fields[name] for name in rng.sample([*fields], rng.choice((0, 0, 1, 2, 3)))}
+    # Together they could leave no token to draw.
+    if rng.random() < 0.2 and not chosen.keys() & {"bad_words", "allowed_token_ids"}:
+        chosen["structured_outputs"] = rng.choice(GRAMMARS)
+    return chosen
 
 
 def some_work(rng: random.Random, contexts: Tokens) -> Work:
