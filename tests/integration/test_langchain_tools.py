@@ -88,6 +88,16 @@ def test_a_forced_call_is_valid_and_streams_in_pieces(chat: ChatVLLMSwift) -> No
     assert len({piece["index"] for part in pieces for piece in part.tool_call_chunks}) == 1
 
 
+def test_a_stop_string_voids_the_call_that_it_cuts(chat: ChatVLLMSwift) -> None:
+    model = chat.bind_tools([add], tool_choice="add", stop=["2"])
+    answer = model.invoke("What is 2 + 3?")
+    whole = added(list(model.stream("What is 2 + 3?")))
+    assert answer.tool_calls == []
+    assert [call["name"] for call in answer.invalid_tool_calls] == ["add"]
+    assert answer.response_metadata["finish_reason"] == "stop"
+    assert whole.response_metadata["finish_reason"] == "stop"
+
+
 def test_sampled_calls_are_valid_too(chat: ChatVLLMSwift) -> None:
     model = chat.bind_tools([City, add], tool_choice="any", parallel_tool_calls=False)
     for answer in model.batch(["Hello!"] * 8, temperature=1.5):

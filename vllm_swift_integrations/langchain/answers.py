@@ -94,7 +94,7 @@ class ChatStream:
     def __init__(self, request: ChatRequest, model: str, top: int | None = None) -> None:
         self._parser = request.new_parser()
         self._model, self._top = model, top
-        self._called = False
+        self._calls: set[int] = set()  # that are whole, or may yet be
 
     def chunks(self, piece: StreamChunk) -> Iterator[ChatGenerationChunk]:
         """The chunks of a piece; none while the parser cannot tell yet what its text belongs to."""
@@ -120,14 +120,17 @@ class ChatStream:
         if delta.text:
             yield {"content": delta.text}
         if delta.tool_calls or delta.invalid_tool_calls:
-            self._called = self._called or bool(delta.tool_calls)
+            self._calls |= {call.index for call in delta.tool_calls}
+            self._calls -= {bad.index for bad in delta.invalid_tool_calls if bad.index is not None}
             yield {"tool_call_chunks": [*map(_call_chunk, delta.tool_calls), *_invalid(delta)]}
 
     def _ending(self, piece: StreamChunk) -> dict[str, Any]:
         return {
             "chunk_position": "last",
             "usage_metadata": usage_metadata(piece.usage, self._parser.reasoning_tokens),
-            "response_metadata": response_metadata(piece, piece.timings, self._model, self._called),
+            "response_metadata": response_metadata(
+                piece, piece.timings, self._model, bool(self._calls)
+            ),
         }
 
 

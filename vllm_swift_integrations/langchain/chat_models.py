@@ -137,7 +137,7 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
             kwargs: Arguments of each call, such as `temperature`.
 
         Raises:
-            ValueError: No schema, or `strict` with "json_mode".
+            ValueError: No schema of an object, or `strict` with "json_mode".
             UnsupportedSchemaError: When it is called, a keyword that no grammar can hold.
         """
         binding, parser = structured.binding(schema, method, strict)

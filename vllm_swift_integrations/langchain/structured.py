@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from operator import itemgetter
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from enum import Enum
+from functools import reduce
+from operator import add, itemgetter
+from typing import Annotated, Any, get_origin
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import LanguageModelInput
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.output_parsers import BaseTransformOutputParser
 from langchain_core.output_parsers.openai_tools import (
     JsonOutputKeyToolsParser,
@@ -123,27 +125,79 @@ class _Growing:
 
 
 class _WholeCalls(JsonOutputToolsParser):
-    """LangChain's parsers leave out a call that was cut; an answer that has none is no answer."""
+    """LangChain's parsers leave out a call that was cut, and complete one that was streamed."""
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        parsed = super().parse_result(result, partial=partial)
         generation = result[0]
-        if parsed or partial or not isinstance(generation, ChatGeneration):
-            return parsed
-        message = generation.message
-        if isinstance(message, AIMessage) and (broken := message.invalid_tool_calls):
-            raise OutputParserException(
-                _why_broken(message, broken[0]["error"]), llm_output=broken[0]["args"]
-            )
-        return parsed
+        if not partial and isinstance(generation, ChatGeneration):
+            _refuse_cut(generation.message)
+        return super().parse_result(result, partial=partial)
+
+    def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[Any]:
+        pieces: list[Any] = []
+        last = None
+        for last in super()._transform(_kept(input, pieces)):
+            yield last
+        yield from self._end(pieces, last)
+
+    async def _atransform(self, input: AsyncIterator[str | BaseMessage]) -> AsyncIterator[Any]:
+        pieces: list[Any] = []
+        last = None
+        async for last in super()._atransform(_akept(input, pieces)):
+            yield last
+        for parsed in self._end(pieces, last):
+            yield parsed
+
+    def _end(self, pieces: Sequence[Any], last: Any) -> Iterator[Any]:
+        """The whole answer, where it is not what was handed out last."""
+        if pieces:
+            message = reduce(add, pieces)
+            parsed = self.parse_result([ChatGeneration(message=message)])
+            if parsed is not None and parsed != last:
+                yield parsed
 
 
 class _PydanticCall(_WholeCalls, PydanticToolsParser):
-    pass
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        return None if partial else super().parse_result(result)
 
 
 class _KeyCall(_WholeCalls, JsonOutputKeyToolsParser):
     pass
+
+
+def _kept(pieces: Iterator[Any], kept: list[Any]) -> Iterator[Any]:
+    for piece in pieces:
+        kept.append(piece)
+        yield piece
+
+
+async def _akept(pieces: AsyncIterator[Any], kept: list[Any]) -> AsyncIterator[Any]:
+    async for piece in pieces:
+        kept.append(piece)
+        yield piece
+
+
+def _refuse_cut(message: BaseMessage) -> None:
+    """Raises where an answer has no whole call because it was cut."""
+    if not isinstance(message, AIMessage):
+        return
+    if isinstance(message, AIMessageChunk):
+        for piece in message.tool_call_chunks:
+            try:
+                json.loads(piece["args"] or "{}")
+            except json.JSONDecodeError as error:
+                raise OutputParserException(
+                    _why_broken(message, error), llm_output=piece["args"]
+                ) from error
+    if message.tool_calls:
+        return
+    if broken := message.invalid_tool_calls:
+        raise OutputParserException(
+            _why_broken(message, broken[0]["error"]), llm_output=broken[0]["args"]
+        )
+    if _is_cut(message):
+        raise OutputParserException(_why_broken(message, None), llm_output=str(message.text))
 
 
 def binding(
@@ -152,8 +206,13 @@ def binding(
     """What a model is bound to for answers in a schema, and what reads them.
 
     Raises:
-        ValueError: No schema, no such method, or `strict` with "json_mode".
+        ValueError: No schema of an object, no such method, or `strict` with "json_mode".
     """
+    if schema is not None and not _is_object(schema):
+        raise ValueError(
+            f"{schema!r} is no schema of an object: make it a field of a pydantic class or a "
+            "TypedDict, and give that."
+        )
     if method == "json_mode":
         if strict is not None:
             raise ValueError("strict says nothing to method='json_mode': leave it out.")
@@ -170,6 +229,16 @@ def binding(
     name = tools[0]["function"]["name"]
     bound = {"tools": tools, "tool_choice": name, "parallel_tool_calls": False}
     return bound, _call_parser(schema, name)
+
+
+def _is_object(schema: Any) -> bool:
+    """False for types of other values, some of which LangChain would take for functions."""
+    if isinstance(schema, Mapping):
+        return True
+    kind = get_origin(schema) or schema
+    if isinstance(kind, type):
+        return not issubclass(kind, Enum) and kind.__module__ not in ("builtins", "types")
+    return callable(kind) and kind.__module__ != "typing"
 
 
 def _answer_parser(schema: Any) -> AnswerParser:
@@ -212,6 +281,10 @@ def _begun(text: str) -> Any:
 
 
 def _why_broken(message: BaseMessage | None, error: object) -> str:
-    if message is not None and message.response_metadata.get("finish_reason") == "length":
+    if message is not None and _is_cut(message):
         return "max_tokens cut the answer before its JSON was complete: raise max_tokens."
     return f"The answer is not JSON: {error}"
+
+
+def _is_cut(message: BaseMessage) -> bool:
+    return bool(message.response_metadata.get("finish_reason") == "length")

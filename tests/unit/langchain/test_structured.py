@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
@@ -36,6 +37,10 @@ class Node(BaseModel):
     """A tree."""
 
     children: list[Node]
+
+
+class Color(Enum):
+    RED = "red"
 
 
 JOKE = {"setup": "Why?", "laughs": 3}
@@ -117,9 +122,28 @@ def test_an_answer_that_was_cut_is_an_error(
     answer = with_raw.invoke("A joke!")
     assert answer["parsed"] is None
     assert isinstance(answer["parsing_error"], OutputParserException)
-    if not calls:
-        with pytest.raises(OutputParserException, match="max_tokens"):
-            list(model.stream("A joke!", max_tokens=3))
+    with pytest.raises(OutputParserException, match="max_tokens"):
+        list(model.stream("A joke!", max_tokens=3))
+
+
+async def test_a_call_that_was_cut_before_its_name_is_an_error(
+    chat: ChatVLLMSwift, engines: list[FakeEngine]
+) -> None:
+    type(engines[0]).reply = ('{"na', 'me": "Joke"')
+    model = chat.with_structured_output(Joke, method="function_calling").bind(max_tokens=1)
+    with pytest.raises(OutputParserException, match="max_tokens"):
+        model.invoke("A joke!")
+    with pytest.raises(OutputParserException, match="max_tokens"):
+        list(model.stream("A joke!"))
+    with pytest.raises(OutputParserException, match="max_tokens"):
+        [piece async for piece in model.astream("A joke!")]
+
+
+async def test_called_instances_come_whole(chat: ChatVLLMSwift, engines: list[FakeEngine]) -> None:
+    type(engines[0]).reply = ("<call Joke>", '{"laughs": 3, "setup": "Wh', 'y?"}', "</call>")
+    model = chat.with_structured_output(Joke, method="function_calling")
+    assert list(model.stream("A joke!")) == [Joke(**JOKE)]
+    assert [piece async for piece in model.astream("A joke!")] == [Joke(**JOKE)]
 
 
 def test_what_the_class_refuses_is_an_error(chat: ChatVLLMSwift, engines: list[FakeEngine]) -> None:
@@ -163,6 +187,13 @@ def test_what_is_no_method_or_schema(chat: ChatVLLMSwift) -> None:
         chat.with_structured_output(Joke, method="json_mode", strict=True)
     with pytest.raises(ValueError, match="method"):
         chat.with_structured_output(Joke, method="xml")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
+@pytest.mark.parametrize("schema", [Color, int, list[Joke], Joke | None, Literal["a"], 3])
+def test_what_is_no_object(chat: ChatVLLMSwift, schema: Any, method: Any) -> None:
+    with pytest.raises(ValueError, match="no schema of an object"):
+        chat.with_structured_output(schema, method=method)
 
 
 @pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
