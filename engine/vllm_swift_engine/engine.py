@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 import os
 import weakref
 from collections.abc import Mapping, Sequence
@@ -12,34 +11,24 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ._ffi.channel import TaskChannel, ThreadChannel
-from ._ffi.convert import Prompt, int32_array, model_params, priority_of, timeout_us
-from ._ffi.grammars import NativeGrammar
+from ._ffi.convert import model_params
 from .chat.request import ChatRequest
 from .config import SamplingParams
-from .errors import (
-    EmptyPromptError,
-    InvalidArgumentError,
-    InvalidTokenError,
-    PromptTooLongError,
-    RequestTooLargeError,
-)
+from .errors import EmptyPromptError, RequestTooLargeError
 from .generation import Generation, arun, ends_by_itself, run
-from .grammar import StructuredOutputsParams, grammar_source
-from .models.bad_words import bad_word_tokens
+from .grammar import StructuredOutputsParams
 from .models.resolve import resolve_model
 from .models.shared import lease_model
 from .outputs import EngineStats, ModelInfo, RequestOutput
 from .prefix import Prefix, prefix_identity, read_prefix
+from .prompts import Params, ParamsOrList, PromptLike, Prompts, is_list
 from .session import Session
 from .streams import AsyncTokenStream, TokenStream
 
 if TYPE_CHECKING:
     from .chat.builder import ChatBuilder
 
-PromptLike = str | Sequence[int]
-Params = SamplingParams | None
 ToolChoiceLike = str | Mapping[str, Any] | None
-ParamsOrList = SamplingParams | Sequence[SamplingParams] | None
 
 
 class Engine:
@@ -120,6 +109,7 @@ class Engine:
         self._finalizer = weakref.finalize(self, self._session.close)
         self._tokenizer = self._session.model.tokenizer
         self._info = dataclasses.replace(self._session.model.info, model=name)
+        self._prompts = Prompts(self._session, self._info)
         self._chat_format = chat_format
 
     # ------------------------------------------------------------------ generation
@@ -166,7 +156,7 @@ class Engine:
             RequestTimeoutError: a request had not ended in time; all of this call are cancelled.
             EngineClosedError: the engine is closed, or was while the request ran.
         """
-        prompts, many = self._prompts(prompt, sampling_params, priority, timeout)
+        prompts, many = self._prompts.all(prompt, sampling_params, priority, timeout)
         channel = ThreadChannel(whole=ends_by_itself(prompts))
         outputs = run(Generation(self._session, prompts, channel))
         return outputs if many else outputs[0]
@@ -184,7 +174,7 @@ class Engine:
         With ``n`` above 1 the chunks of all outputs come mixed; their ``index`` says whose.
         Raises what :meth:`generate` raises, here or while iterating.
         """
-        prompts = [self._prompt(prompt, sampling_params, priority, timeout)]
+        prompts = [self._prompts.one(prompt, sampling_params, priority, timeout)]
         return TokenStream(Generation(self._session, prompts, ThreadChannel()), self)
 
     @overload
@@ -216,7 +206,7 @@ class Engine:
         timeout: float | None = None,
     ) -> RequestOutput | list[RequestOutput]:
         """:meth:`generate` for asyncio, without threads. Cancelling the task cancels them."""
-        prompts, many = self._prompts(prompt, sampling_params, priority, timeout)
+        prompts, many = self._prompts.all(prompt, sampling_params, priority, timeout)
         channel = TaskChannel(whole=ends_by_itself(prompts))
         outputs = await arun(Generation(self._session, prompts, channel))
         return outputs if many else outputs[0]
@@ -230,7 +220,7 @@ class Engine:
         timeout: float | None = None,
     ) -> AsyncTokenStream:
         """:meth:`stream` for asyncio: an async iterator with ``aclose``. Needs a running loop."""
-        prompts = [self._prompt(prompt, sampling_params, priority, timeout)]
+        prompts = [self._prompts.one(prompt, sampling_params, priority, timeout)]
         return AsyncTokenStream(Generation(self._session, prompts, TaskChannel()), self)
 
     # ------------------------------------------------------------------ text and tokens
@@ -241,7 +231,7 @@ class Engine:
 
     def detokenize(self, token_ids: Sequence[int]) -> str:
         """The text of token ids, without special tokens."""
-        ids = self._token_ids(token_ids)
+        ids = self._prompts.token_ids(token_ids)
         return self._tokenizer.decode(ids)
 
     def render_chat_template(
@@ -352,7 +342,7 @@ class Engine:
             RequestTooLargeError: the KV cache has no room to keep it beside what else runs.
         """
         given: Any = prompt
-        if _is_list(given) and len(given) and isinstance(given[0], Mapping):
+        if is_list(given) and len(given) and isinstance(given[0], Mapping):
             given = self.apply_chat_template(given, add_generation_prompt=False)
         ids = self.generate(given, SamplingParams(temperature=0, max_tokens=1)).prompt_token_ids
         prefix = Prefix(self, self._session.model.native.pin_prefix(ids), ids)
@@ -375,8 +365,10 @@ class Engine:
         self._session.require_open()
         ids, contents = read_prefix(path, self.prefix_identity)
         whole = len(ids) // self._info.kv_block_tokens * self._info.kv_block_tokens
-        self._require_fits(ids, room=1)
-        native = self._session.model.native.load_prefix(self._token_ids(ids[:whole]), contents)
+        self._prompts.require_fits(ids, room=1)
+        native = self._session.model.native.load_prefix(
+            self._prompts.token_ids(ids[:whole]), contents
+        )
         return Prefix(self, native, ids)
 
     @cached_property
@@ -391,10 +383,10 @@ class Engine:
         Row i predicts token i + 1. Blocks; runs between the steps of requests.
         """
         self._session.require_open()
-        ids = self._token_ids(token_ids)
+        ids = self._prompts.token_ids(token_ids)
         if not ids:
             raise EmptyPromptError("There are no tokens; give at least one.")
-        self._require_fits(ids, room=0)
+        self._prompts.require_fits(ids, room=0)
         return self._session.model.native.logits(ids, self._info.vocab_size)
 
     # ------------------------------------------------------------------ state
@@ -443,94 +435,3 @@ class Engine:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    # ------------------------------------------------------------------ checks
-
-    def _prompts(
-        self,
-        prompt: PromptLike | Sequence[PromptLike],
-        params: ParamsOrList,
-        priority: int,
-        timeout: float | None,
-    ) -> tuple[list[Prompt], bool]:
-        """What to submit, and whether the caller gave a list of prompts."""
-        given: Any = prompt
-        if isinstance(given, str) or not _is_list(given) or not len(given) or _is_token(given[0]):
-            return [self._prompt(given, params, priority, timeout)], False
-        if params is None or isinstance(params, SamplingParams):
-            params = [params or SamplingParams()] * len(given)
-        if len(params) != len(given):
-            raise InvalidArgumentError(
-                f"There are {len(given)} prompts but {len(params)} sampling_params."
-            )
-        pairs = zip(given, params, strict=True)
-        return [self._prompt(one, its, priority, timeout) for one, its in pairs], True
-
-    def _prompt(self, prompt: Any, params: Any, priority: int, timeout: float | None) -> Prompt:
-        params = SamplingParams() if params is None else params
-        if not isinstance(params, SamplingParams):
-            raise InvalidArgumentError(f"sampling_params must be SamplingParams, not {params!r}.")
-        if not isinstance(prompt, str) and not _is_list(prompt):
-            raise InvalidArgumentError(f"A prompt is a str or token ids, not {prompt!r}.")
-        if len(prompt) == 0:
-            raise EmptyPromptError("The prompt is empty; give at least one token.")
-        ids = self.tokenize(prompt) if isinstance(prompt, str) else self._token_ids(prompt)
-        if not ids:
-            raise EmptyPromptError(f"The prompt {prompt!r} has no tokens.")
-        self._require_fits(ids, room=1)
-        for tokens in (params.stop_token_ids, params.allowed_token_ids, params.logit_bias):
-            self._vocabulary_only([*(tokens or ())])
-        own = [token for token in self._tokenizer.stop_token_ids if token < self._info.vocab_size]
-        left = self._info.max_model_len - len(ids)
-        return Prompt(
-            ids,
-            params,
-            max(left, params.min_tokens) if params.max_tokens is None else params.max_tokens,
-            own,
-            bad_word_tokens(params.bad_words or (), self._tokenizer),
-            priority_of(priority),
-            timeout_us(timeout),
-            self._grammar(params),
-        )
-
-    def _grammar(self, params: SamplingParams) -> NativeGrammar | None:
-        if params.structured_outputs is None:
-            return None
-        # A dict was made one of these when the parameters were checked.
-        assert isinstance(params.structured_outputs, StructuredOutputsParams)
-        self._session.require_open()
-        return self._session.model.grammar(grammar_source(params.structured_outputs))
-
-    def _token_ids(self, tokens: Sequence[int]) -> list[int]:
-        return self._vocabulary_only(int32_array(tokens))
-
-    def _vocabulary_only(self, tokens: Sequence[int]) -> list[int]:
-        size = self._info.vocab_size
-        for token in tokens:
-            if not 0 <= token < size:
-                raise InvalidTokenError(
-                    f"Token id {token} is outside the vocabulary of {size} tokens."
-                )
-        return list(tokens)
-
-    def _require_fits(self, ids: Sequence[int], room: int) -> None:
-        limit = self._info.max_model_len
-        if len(ids) + room > limit:
-            raise PromptTooLongError(
-                f"The prompt has {len(ids)} tokens and the context holds {limit}"
-                f"{', output included' if room else ''}. Shorten the prompt"
-                ", or open the engine with a larger max_model_len if the model allows it."
-            )
-
-
-def _is_list(value: object) -> bool:
-    """Whether a value can be token ids or prompts: a list, a tuple, an array."""
-    return hasattr(value, "__getitem__") and not isinstance(value, (str, bytes, Mapping))
-
-
-def _is_token(value: Any) -> bool:
-    try:
-        operator.index(value)
-    except TypeError:
-        return False
-    return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from vllm_swift_engine.chat.json_text import Emit
@@ -111,7 +111,7 @@ class _Reading:
         if found == "{":
             return (yield from self.members(depth))
         if found == "[":
-            return (yield from self._items(depth))
+            return (yield from self._separated("[", "]", lambda: self.value(depth + 1)))
         if found is not None:
             return (yield from self._string())
         word = (yield from reader.skip(_SCALAR)).strip()
@@ -120,19 +120,27 @@ class _Reading:
 
     def members(self, depth: int) -> Steps[bool]:
         """An object's members and its end."""
+
+        def member() -> Steps[bool]:
+            return (yield from self._key()) and (yield from self.value(depth + 1))
+
+        return (yield from self._separated("{", "}", member))
+
+    def _separated(self, begin: str, end: str, one: Callable[[], Steps[bool]]) -> Steps[bool]:
+        """What commas part, and its end."""
         reader, first = self._reader, True
-        self._emit("{")
+        self._emit(begin)
         while True:
             yield from reader.space()
-            if (yield from reader.literal("}")) is not None:
-                self._emit("}")
+            if (yield from reader.literal(end)) is not None:
+                self._emit(end)
                 return True
-            if not first and (yield from reader.literal(",")) is None:
-                return False
             if not first:
+                if (yield from reader.literal(",")) is None:
+                    return False
                 self._emit(", ")
             first = False
-            if not (yield from self._key()) or not (yield from self.value(depth + 1)):
+            if not (yield from one()):
                 return False
 
     def _key(self) -> Steps[bool]:
@@ -149,22 +157,6 @@ class _Reading:
         yield from reader.space()
         self._emit(": ")
         return (yield from reader.literal(":")) is not None
-
-    def _items(self, depth: int) -> Steps[bool]:
-        reader, first = self._reader, True
-        self._emit("[")
-        while True:
-            yield from reader.space()
-            if (yield from reader.literal("]")) is not None:
-                self._emit("]")
-                return True
-            if not first and (yield from reader.literal(",")) is None:
-                return False
-            if not first:
-                self._emit(", ")
-            first = False
-            if not (yield from self.value(depth + 1)):
-                return False
 
     def _string(self) -> Steps[bool]:
         self._emit('"')
