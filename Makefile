@@ -69,7 +69,7 @@ cross: $(STAMPS)/dev
 	$(BIN)/python scripts/cross.py linux --rounds $(ROUNDS)
 	$(BIN)/python scripts/cross.py macos
 
-bench: TABLES ?= cpu serve
+bench: TABLES ?= cpu serve structured
 bench: $(STAMPS)/bench $(STAMPS)/model | $(STAMPS)/native
 	@for table in $(TABLES); do $(BIN)/python -m benchmarks $$table; done
 
