@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.tools import BaseTool
@@ -26,17 +28,47 @@ def tool_dicts(tools: Sequence[ToolLike], strict: bool | None = None) -> list[di
         strict: Whether arguments must follow the schemas exactly; None leaves it to each tool.
 
     Raises:
-        ValueError: Something that is no tool.
+        ValueError: Something that is no list, no tool, or has no name.
         UnsupportedError: A tool that a service runs, such as web search, by name.
     """
-    converted = [convert_to_openai_tool(tool, strict=strict) for tool in tools]
-    for tool in converted:
-        if tool.get("type") != "function" or "function" not in tool:
-            raise _unsupported(
-                f"The tool {tool.get('name') or tool.get('type')!r} is run by a service and not "
-                "supported here: give a function, a class or a schema."
-            )
-    return converted
+    if isinstance(tools, str | Mapping) or not isinstance(tools, Iterable):
+        raise ValueError(f"tools must be a list of tools, not {tools!r:.80}.")
+    return [_tool_dict(tool, strict) for tool in tools]
+
+
+def _tool_dict(given: ToolLike, strict: bool | None) -> dict[str, Any]:
+    tool = convert_to_openai_tool(given, strict=strict)
+    if tool.get("type") != "function" or "function" not in tool:
+        raise _unsupported(
+            f"The tool {tool.get('name') or tool.get('type')!r} is run by a service and not "
+            "supported here: give a function, a class or a schema."
+        )
+    if "name" not in tool["function"]:
+        raise ValueError(f"The tool {tool!r:.80} has no name.")
+    if (parameters := _recursive_parameters(given)) is not None:
+        tool["function"]["parameters"] = parameters
+    return tool
+
+
+def _recursive_parameters(tool: ToolLike) -> dict[str, Any] | None:
+    """The parameters of a tool that refer to themselves, which LangChain leaves out; else None."""
+    model = tool.tool_call_schema if isinstance(tool, BaseTool) else tool
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return None
+    schema = model.model_json_schema()
+    definitions = schema.get("$defs", {})
+    uses = {
+        name: set(re.findall(r'"#/\$defs/([^"]+)"', json.dumps(definition)))
+        for name, definition in definitions.items()
+    }
+    while ends := [name for name in uses if not uses[name] & uses.keys()]:
+        for name in ends:
+            del uses[name]
+    if not uses:
+        return None
+    if reference := schema.get("$ref"):
+        schema = definitions[reference.rpartition("/")[2]] | {"$defs": definitions}
+    return {key: value for key, value in schema.items() if key not in ("title", "description")}
 
 
 def openai_choice(choice: ToolChoice | None, tools: Sequence[Mapping[str, Any]]) -> Any:

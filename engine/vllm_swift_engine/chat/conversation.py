@@ -75,6 +75,12 @@ def _arguments(given: Any, where: str) -> dict[str, Any]:
         raise InvalidArgumentError(
             f"{where} has a tool call whose arguments are not a JSON object: {given!r:.80}."
         )
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgumentError(
+            f"{where} has a tool call whose arguments are not JSON: {error}."
+        ) from None
     return dict(value)
 
 

@@ -73,4 +73,10 @@ def _checked_tool(tool: Any, index: int) -> dict[str, Any]:
         raise InvalidArgumentError(
             f"tools[{index}].function.parameters must be a JSON schema, not {parameters!r:.80}."
         )
+    kind = (parameters or {}).get("type", "object")
+    if kind != "object" and not (isinstance(kind, list) and "object" in kind):
+        raise InvalidArgumentError(
+            f"tools[{index}].function.parameters must be the schema of an object, whose properties "
+            f"are the arguments, not of type {kind!r:.80}."
+        )
     return {**tool, "type": "function", "function": dict(function)}

@@ -100,12 +100,21 @@ def test_tool_choice_none_shows_no_tools(tmp_path: Path) -> None:
         ([{"type": "function", "function": {"name": ""}}], "auto", r"tools\[0\]"),
         ([{"type": "function", "function": {"name": "a b"}}], "auto", "'a b'"),
         ([{"function": {"name": "a", "parameters": "x"}}], "auto", "JSON schema"),
+        ([{"function": {"name": "a", "parameters": {"type": "string"}}}], "auto", "'string'"),
+        ([{"function": {"name": "a", "parameters": {"type": 3}}}], "auto", "of type 3"),
     ],
     ids=str,
 )
 def test_wrong_tools_are_refused(tmp_path: Path, tools: Any, choice: Any, culprit: str) -> None:
     with engine(tmp_path) as opened, pytest.raises(InvalidArgumentError, match=culprit):
         opened.chat_request([USER], tools=tools, tool_choice=choice)
+
+
+def test_calls_of_before_whose_arguments_are_not_json_are_refused(tmp_path: Path) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "a", "arguments": {"b": b"x"}}}
+    turns = [USER, {"role": "assistant", "content": "", "tool_calls": [call]}]
+    with engine(tmp_path) as opened, pytest.raises(InvalidArgumentError, match=r"messages\[1\]"):
+        opened.chat_request(turns)
 
 
 def test_no_template_says_what_to_do(tmp_path: Path) -> None:

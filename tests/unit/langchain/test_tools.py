@@ -35,6 +35,12 @@ class Add(BaseModel):
     b: int = Field(description="The second one.")
 
 
+class Tree(BaseModel):
+    """A tree."""
+
+    children: list[Tree]
+
+
 class AddDict(TypedDict):
     """Adds two numbers."""
 
@@ -124,6 +130,29 @@ def test_a_choice_needs_tools(chat: ChatVLLMSwift, engines: list[FakeEngine]) ->
 def test_a_tool_may_be_called_like_a_mode(chat: ChatVLLMSwift, engines: list[FakeEngine]) -> None:
     chat.bind_tools([{"name": "any"}, {"name": "add"}], tool_choice="any").invoke("Hi")
     assert engines[0].chat_options[0]["tool_choice"]["function"] == {"name": "any"}
+
+
+@pytest.mark.parametrize("wrong", [add, "add", OPENAI, 3, [{"type": "function", "function": {}}]])
+def test_what_is_no_list_of_tools(chat: ChatVLLMSwift, wrong: Any) -> None:
+    with pytest.raises(ValueError, match=r"must be a list of tools|has no name"):
+        chat.bind_tools(wrong)
+
+
+def plant(root: Tree) -> str:
+    """Plants a tree."""
+    return str(root)
+
+
+@pytest.mark.parametrize("given", [Tree, tool(plant)])
+def test_arguments_may_refer_to_themselves(
+    chat: ChatVLLMSwift, engines: list[FakeEngine], given: Any
+) -> None:
+    chat.bind_tools([given]).invoke("A tree!")
+    parameters = engines[0].chat_options[0]["tools"][0]["function"]["parameters"]
+    root = parameters if given is Tree else parameters["$defs"]["Tree"]
+    assert root["properties"]["children"]["items"] == {"$ref": "#/$defs/Tree"}
+    assert parameters["$defs"].keys() == {"Tree"}
+    assert parameters["type"] == "object"
 
 
 def test_one_call_at_a_time(chat: ChatVLLMSwift, engines: list[FakeEngine]) -> None:
