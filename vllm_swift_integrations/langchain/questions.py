@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from vllm_swift_integrations.langchain.engine_model import Call
 
 
+_OWN = ("messages", "tools", "tool_choice", "parallel_tool_calls", "strict", "structured_outputs")
+"""What a template's own parameters cannot be called: a call has these for itself."""
+
+
 class Question:
     """A call with its messages and tools; checked before anything is opened."""
 
@@ -34,9 +38,9 @@ class Question:
             "tool_choice": choice,
             "parallel_tool_calls": parallel is not False,
             "structured_outputs": self.call.params.structured_outputs,
-            **(template_kwargs or {}),
-            **(prompt.pop("chat_template_kwargs", None) or {}),
         }
+        for more in (template_kwargs, prompt.pop("chat_template_kwargs", None)):
+            self._options |= _template_kwargs({} if more is None else more)
 
     def put_to(self, engine: Engine) -> tuple[ChatRequest, SamplingParams]:
         """The prompt and how it is sampled."""
@@ -47,6 +51,19 @@ class Question:
             skip_special_tokens=request.skip_special_tokens,
         )
         return request, params
+
+
+def _template_kwargs(given: Any) -> Mapping[str, Any]:
+    from vllm_swift_engine.errors import InvalidArgumentError
+
+    if not isinstance(given, Mapping):
+        raise InvalidArgumentError(f"chat_template_kwargs must be a dict, not {given!r:.80}.")
+    for name in given:
+        if name in _OWN:
+            raise InvalidArgumentError(
+                f"chat_template_kwargs cannot have {name!r}: it is an argument of its own."
+            )
+    return given
 
 
 def _formatted(call: Call, response_format: Any) -> Call:

@@ -113,12 +113,18 @@ def format_outputs(response_format: SchemaLike | None) -> dict[str, Any] | None:
             `{"type": "json_object"}`, `{"type": "text"}`, a class or a JSON schema.
 
     Raises:
+        InvalidArgumentError: A string.
         UnsupportedError: A type of format that is not supported, by name.
         ValueError: Something that has no schema.
     """
     match response_format:
         case None | {"type": "text"}:
             return None
+        case str():
+            raise _invalid(
+                'response_format must be {"type": "json_object"}, {"type": "json_schema", ...}, a '
+                f"class or a JSON schema, not {response_format!r:.80}."
+            )
         case {"type": "json_object"}:
             return {"json_object": True}
         case {"type": "json_schema", "json_schema": {"schema": schema, "strict": strict}}:

@@ -277,3 +277,20 @@ def test_template_variables(chat: ChatVLLMSwift, engines: list[FakeEngine]) -> N
     thinking.invoke("Hi")
     thinking.invoke("Hi", chat_template_kwargs={"enable_thinking": False})
     assert [options["enable_thinking"] for options in engines[0].chat_options] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "culprit"),
+    [
+        ({"chat_template_kwargs": 3}, "must be a dict, not 3"),
+        ({"chat_template_kwargs": {"structured_outputs": None}}, "'structured_outputs'"),
+        ({"chat_template_kwargs": {"messages": []}}, "'messages'"),
+        ({"response_format": "json"}, "not 'json'"),
+    ],
+    ids=str,
+)
+def test_wrong_arguments_of_a_call(
+    chat: ChatVLLMSwift, arguments: dict[str, Any], culprit: str
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=culprit):
+        chat.invoke("Hi", **arguments)
