@@ -131,7 +131,8 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
             method: "json_schema", the answer is the object; "function_calling", the arguments of a
                 call; "json_mode", any JSON object, which the messages have to describe, and of a
                 schema what a grammar can hold of it.
-            include_raw: Give {"raw", "parsed", "parsing_error"} and raise no parser's error.
+            include_raw: Give {"raw", "parsed", "parsing_error"} and raise no parser's error, but
+                where the answer is streamed.
             strict: False accepts schemas that no grammar can hold in full, with a warning, and
                 objects with properties that they do not list.
             kwargs: Arguments of each call, such as `temperature`.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import reduce
 from operator import add, itemgetter
+from types import UnionType
 from typing import Annotated, Any, get_origin
 
 from langchain_core.exceptions import OutputParserException
@@ -237,7 +239,8 @@ def _is_object(schema: Any) -> bool:
         return True
     kind = get_origin(schema) or schema
     if isinstance(kind, type):
-        return not issubclass(kind, Enum) and kind.__module__ not in ("builtins", "types")
+        known = (vars(builtins).get(kind.__name__), UnionType)
+        return kind not in known and not issubclass(kind, Enum)
     return callable(kind) and kind.__module__ != "typing"
 
 

@@ -196,6 +196,12 @@ def test_what_is_no_object(chat: ChatVLLMSwift, schema: Any, method: Any) -> Non
         chat.with_structured_output(schema, method=method)
 
 
+def test_a_class_that_has_no_module(chat: ChatVLLMSwift) -> None:
+    names: dict[str, Any] = {"BaseModel": BaseModel}
+    exec("class Joke(BaseModel):\n    setup: str", names)
+    chat.with_structured_output(names["Joke"])
+
+
 @pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
 def test_traces_have_the_format(
     chat: ChatVLLMSwift, engines: list[FakeEngine], method: Any
