@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tests.contract.probes import (
@@ -48,8 +51,7 @@ def set_vocabulary(model: Any) -> None:
     del kept
 
 
-def compiled(model: Any, text: bytes = b"a+") -> Any:
-    kind = lib.VSW_GRAMMAR_REGEX
+def compiled(model: Any, text: bytes = b"a+", kind: int = lib.VSW_GRAMMAR_REGEX) -> Any:
     return made(lib.vsw_grammar_compile, "vsw_grammar", model, kind, text, len(text))
 
 
@@ -110,7 +112,7 @@ def bad_vocabularies() -> None:
 
 
 def bad_grammars() -> None:
-    out, json = ffi.new("vsw_grammar **"), lib.VSW_GRAMMAR_JSON_SCHEMA
+    out, schema = ffi.new("vsw_grammar **"), lib.VSW_GRAMMAR_JSON_SCHEMA
     bad, lark = lib.VSW_ERROR_INVALID_GRAMMAR, lib.VSW_GRAMMAR_LARK
     with loaded_model() as (_, model):
         compile_ = lib.vsw_grammar_compile
@@ -119,12 +121,31 @@ def bad_grammars() -> None:
         set_vocabulary(model)
         refuse(invalid, compile_, model, 3, b"a", 1, out)
         refuse(invalid, compile_, model, -1, b"a", 1, out)
-        refuse(invalid, compile_, model, json, ffi.NULL, 4, out)
-        refuse(invalid, compile_, model, json, b"true", 4, ffi.NULL)
+        refuse(invalid, compile_, model, schema, ffi.NULL, 4, out)
+        refuse(invalid, compile_, model, schema, b"true", 4, ffi.NULL)
         for text in (b"\xff", b"start: /a\0b/", b"start: x", b"start: /(/", b"nonsense"):
             refuse(bad, compile_, model, lark, text, len(text), out)
         for text in (b"", b"[", b'{"type": "sometimes"}', b"{" * 90):
-            refuse(bad, compile_, model, json, text, len(text), out)
+            refuse(bad, compile_, model, schema, text, len(text), out)
+
+
+def long_chains_of_names() -> None:
+    """llguidance follows them by recursion; this thread has little stack."""
+    links = range(15_000)
+    rules = "\n".join(f"r{i}: r{i + 1}" for i in links)
+    schemas = {f"r{i}": {"$ref": f"#/$defs/r{i + 1}"} for i in links}
+    last = f"r{len(links)}"
+    schema = {"$ref": "#/$defs/r0", "$defs": {**schemas, last: {"type": "null"}}}
+    chains = [
+        (lib.VSW_GRAMMAR_LARK, f'start: r0\n{rules}\n{last}: "a"\n'),
+        (lib.VSW_GRAMMAR_LARK, f'start: R0\n{rules.upper()}\n{last.upper()}: "a"\n'),
+        (lib.VSW_GRAMMAR_JSON_SCHEMA, json.dumps(schema)),
+    ]
+    threading.stack_size(256 << 10)
+    with loaded_model() as (_, model), ThreadPoolExecutor(1) as small:
+        set_vocabulary(model)
+        for kind, text in chains:
+            assert small.submit(compiled, model, text.encode(), kind).result()
 
 
 def a_dead_end_fails_its_request_alone() -> None:

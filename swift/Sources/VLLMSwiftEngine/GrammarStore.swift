@@ -44,9 +44,19 @@ final class GrammarStore: Sendable {
   func grammar(_ source: GrammarSource) throws -> Grammar {
     if let known = state.withLock({ $0.find(source) }) { return known }
     // Not under the lock: others need not wait for it.
-    let grammar = try Grammar(source, vocabulary)
+    let grammar = try compile(source)
     state.withLock { $0.keep(grammar, for: source) }
     return grammar
+  }
+
+  /// In a thread of its own: the stack of the caller's may be small.
+  private func compile(_ source: GrammarSource) throws -> Grammar {
+    let (vocabulary, reply) = (vocabulary, Reply<Grammar>())
+    let thread = try SystemThread(stackBytes: Grammar.stackBytes) {
+      reply.fulfill { try Grammar(source, vocabulary) }
+    }
+    defer { thread.join() }
+    return try reply.wait()
   }
 }
 
@@ -71,7 +81,7 @@ extension Runtime {
     grammars.withLock { $0[model] = store }
   }
 
-  /// Compiles a grammar in the caller's thread, unless the same was compiled lately.
+  /// Compiles a grammar while the caller waits, unless the same was compiled lately.
   /// - Throws: `invalidArgument` before the model has a vocabulary; else as `Grammar`.
   public func grammar(_ source: GrammarSource, of model: ModelID) throws -> Grammar {
     _ = try summary(model)

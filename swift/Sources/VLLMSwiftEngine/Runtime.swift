@@ -20,14 +20,14 @@ public final class Runtime: Sendable {
   private let models = Monitor<[ModelID: ModelSummary]>([:])
   let grammars = Monitor<[ModelID: GrammarStore]>([:])
   private let nextModel = Monitor<ModelID>(1)
-  private let thread = Monitor<pthread_t?>(nil)
+  private let thread = Monitor<SystemThread?>(nil)
   private let process = getpid()
 
   /// - Parameter threads: of the CPU kernels; 0 is the machine's share.
   public init(threads: Int) throws {
     KernelPool.configure(threads: threads)
     let loop = EngineThreadBody(mailbox, requests, counters)
-    let started = try startThread { loop.run() }
+    let started = try SystemThread { loop.run() }
     thread.withLock { $0 = started }
   }
 
@@ -44,11 +44,11 @@ public final class Runtime: Sendable {
   public func close() {
     guard getpid() == process else { return }
     mailbox.close()
-    let running = thread.withLock { thread -> pthread_t? in
+    let running = thread.withLock { thread -> SystemThread? in
       defer { thread = nil }
       return thread
     }
-    if let running { pthread_join(running, nil) }
+    running?.join()
     models.withLock { $0 = [:] }
     grammars.withLock { $0 = [:] }
     requests.events.close()
@@ -228,33 +228,4 @@ private struct EngineThreadBody: Sendable {
     EngineLoop(mailbox, requests, counters).run()
     MLX.clearStreams()
   }
-}
-
-private final class ThreadStart {
-  let body: () -> Void
-  init(_ body: @escaping () -> Void) { self.body = body }
-}
-
-private func startThread(_ body: @escaping @Sendable () -> Void) throws -> pthread_t {
-  let start = Unmanaged.passRetained(ThreadStart(body))
-  #if canImport(Darwin)
-    var thread: pthread_t?
-    let status = pthread_create(&thread, nil, runThread, start.toOpaque())
-    let made = thread
-  #else
-    var thread = pthread_t()
-    let status = pthread_create(
-      &thread, nil, { runThread($0!) }, start.toOpaque())
-    let made: pthread_t? = thread
-  #endif
-  guard status == 0, let made else {
-    start.release()
-    throw EngineError(.backend, "the system starts no more threads: error \(status)")
-  }
-  return made
-}
-
-private func runThread(_ context: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer? {
-  Unmanaged<ThreadStart>.fromOpaque(context).takeRetainedValue().body()
-  return nil
 }

@@ -20,6 +20,9 @@ public struct GrammarSource: Sendable, Hashable {
 
 /// A compiled grammar of one model. Any thread may compile one, and make matchers of it.
 public final class Grammar: @unchecked Sendable {
+  /// What compiling takes of its thread's stack at most: 5 KB for each of `GrammarLimits.maxLevels`.
+  public static let stackBytes = 512 << 20
+
   let vocabulary: Vocabulary
   private let start: Matcher
   /// Tokens of a way through the whole of it; nil if none was found.

@@ -8,6 +8,9 @@ enum GrammarLimits {
   static let maxTextBytes = 1 << 20
   /// Brackets within brackets. llguidance reads grammars by recursion.
   static let maxDepth = 100
+  /// Brackets and colons. It follows names by recursion as well, of rules and of `$ref`s, so that
+  /// each may take it a level deeper.
+  static let maxLevels = 50_000
 
   /// - Throws: `grammarTooComplex`; `invalidGrammar` for text that C cannot hold.
   static func check(_ source: GrammarSource) throws {
@@ -18,17 +21,23 @@ enum GrammarLimits {
     guard !text.contains(0) else {
       throw EngineError(.invalidGrammar, "the grammar has a NUL character")
     }
-    var depth = 0
+    var (depth, levels) = (0, 0)
     for byte in text {
       if byte == UInt8(ascii: "(") || byte == UInt8(ascii: "[") || byte == UInt8(ascii: "{") {
         depth += 1
+        levels += 1
       } else if byte == UInt8(ascii: ")") || byte == UInt8(ascii: "]") || byte == UInt8(ascii: "}")
       {
         depth = max(0, depth - 1)
+      } else if byte == UInt8(ascii: ":") {
+        levels += 1
       }
       guard depth <= maxDepth else {
         throw tooComplex("it nests brackets more than \(maxDepth) deep")
       }
+    }
+    guard source.kind == .regex || levels <= maxLevels else {
+      throw tooComplex("it has \(levels) brackets and colons, and may have \(maxLevels)")
     }
   }
 

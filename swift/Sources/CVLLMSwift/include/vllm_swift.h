@@ -424,7 +424,7 @@ enum {
   VSW_GRAMMAR_LARK = 2         /* in llguidance's dialect */
 };
 
-/* Compiles a UTF-8 text in the caller's thread; a text that the model compiled lately is found. A
+/* Compiles a UTF-8 text while the caller waits; a text that the model compiled lately is found. A
  * grammar that asks for too much is VSW_ERROR_GRAMMAR_TOO_COMPLEX, here or of the request. */
 VSW_API vsw_status vsw_grammar_compile(vsw_model* model, int32_t kind, const char* text,
                                        size_t size, vsw_grammar** grammar, vsw_error* error);
