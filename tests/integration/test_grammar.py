@@ -158,6 +158,18 @@ def test_json_is_closed_before_its_tokens_run_out(
     assert "length" in reasons
 
 
+def test_what_cannot_be_closed_goes_on(smollm2_engine: Engine, prompt: list[int]) -> None:
+    """Rules with `stop` and `max_tokens` take no token back; the other has no end near."""
+    for grammar, pattern in (
+        ({"grammar": 'start: a "!"\na[stop="b"]: /[a-z]*/'}, "[a-z]*!?"),
+        ({"grammar": 'start: a "!"\na[max_tokens=60]: /[a-z]*/'}, "[a-z]*!?"),
+        ({"regex": "[a-z ]{4000}"}, "[a-z ]*"),
+    ):
+        (output,) = smollm2_engine.generate(prompt, params(grammar, max_tokens=40)).outputs
+        assert re.fullmatch(pattern, output.text)
+        assert output.finish_reason == "stop" or len(output.token_ids) == 40
+
+
 def test_too_few_tokens_for_any_instance_are_filled(
     smollm2_engine: Engine, prompt: list[int]
 ) -> None:
@@ -243,6 +255,7 @@ def test_a_grammar_that_cannot_be_read_is_refused(
         ("lark", "start: " + "(" * 5000 + '"a"' + ")" * 5000),
         ("json_schema", '{"allOf":[' * 5000 + "{}" + "]}" * 5000),
         ("regex", "a" * (1 << 21)),
+        ("lark", "start: r0" + "".join(f"\nr{i}: r{i + 1}" for i in range(60_000))),
         ("lark", "start: " + " ".join(f"r{i}" for i in range(60_000)) + "".join(
             f'\nr{i}: "a" | r{i} "b"' for i in range(60_000))),
     ],

@@ -17,6 +17,14 @@ struct Closing {
     matcher.isAccepting ? [] : try? follow(matcher.clone(), limit: limit)
   }
 
+  /// The same from where the matcher was before its last tokens. Also nil where the grammar takes no
+  /// token back, as with Lark's `stop` and `max_tokens`.
+  func tokens(from matcher: Matcher, without last: Int, limit: Int) -> [Int32]? {
+    let before = matcher.clone()
+    guard (try? before.takeBack(last)) != nil else { return nil }
+    return tokens(from: before, limit: limit)
+  }
+
   /// As `tokens`, and takes the matcher there.
   func follow(_ matcher: Matcher, limit: Int) throws -> [Int32]? {
     var tokens: [Int32] = []

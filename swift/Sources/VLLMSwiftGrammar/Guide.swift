@@ -44,7 +44,7 @@ public final class Guide {
     guard draw.finish == nil, left < nextLook else { return draw }
     guard let found = closing.tokens(from: matcher, limit: left) else {
       let known = way?.left == room + 1 ? way?.tokens : nil
-      return try close(instead: draw, along: known, room: room + 1)
+      return close(instead: draw, along: known, room: room + 1)
     }
     way = (found, left)
     // A draw seldom makes the way longer by more than a few tokens.
@@ -63,14 +63,14 @@ public final class Guide {
     return Scheduler.Draw([token] + forced, finish: matcher.isStopped ? .stop : nil)
   }
 
-  /// Takes a draw back after which the end is too far, and goes there at once.
+  /// Goes to the end at once instead of a draw after which that is too far.
   private func close(
     instead draw: Scheduler.Draw, along known: [Int32]?, room: Int
-  ) throws -> Scheduler.Draw {
-    try matcher.takeBack(draw.tokens.count)
-    guard let way = known ?? closing.tokens(from: matcher, limit: room) else {
+  ) -> Scheduler.Draw {
+    guard let way = known ?? closing.tokens(from: matcher, without: draw.tokens.count, limit: room)
+    else {
       // There was no way before either; there may be one later.
-      try matcher.consume(draw.tokens)
+      nextLook = room - max(1, room / 8)
       return draw
     }
     guard !forces else { return Scheduler.Draw(way, finish: .length) }
