@@ -22,6 +22,7 @@ from langchain_core.output_parsers.openai_tools import (
 )
 from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.tools import BaseTool
 from langchain_core.utils.json import parse_partial_json
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel, SkipValidation
@@ -235,7 +236,7 @@ def binding(
 
 def _is_object(schema: Any) -> bool:
     """False for types of other values, some of which LangChain would take for functions."""
-    if isinstance(schema, Mapping):
+    if isinstance(schema, Mapping | BaseTool):
         return True
     kind = get_origin(schema) or schema
     if isinstance(kind, type):

@@ -37,7 +37,7 @@ def tool_dicts(tools: Sequence[ToolLike], strict: bool | None = None) -> list[di
 
 
 def _tool_dict(given: ToolLike, strict: bool | None) -> dict[str, Any]:
-    tool = convert_to_openai_tool(given, strict=strict)
+    tool = _converted(convert_to_openai_tool, given, strict=strict)
     if tool.get("type") != "function" or "function" not in tool:
         raise _unsupported(
             f"The tool {tool.get('name') or tool.get('type')!r} is run by a service and not "
@@ -48,6 +48,20 @@ def _tool_dict(given: ToolLike, strict: bool | None) -> dict[str, Any]:
     if (parameters := _recursive_parameters(given)) is not None:
         tool["function"]["parameters"] = parameters
     return tool
+
+
+def _converted(
+    convert: Callable[..., dict[str, Any]], given: Any, **options: Any
+) -> dict[str, Any]:
+    """LangChain's schema of something; what it says of a type that has none names no culprit."""
+    try:
+        return convert(given, **options)
+    except TypeError as error:
+        name = getattr(given, "__name__", repr(given))
+        raise ValueError(
+            f"{name} has no schema: {error} A field of a TypedDict that may be missing is written "
+            "Annotated[int, None, 'its description']; a pydantic class gives it a default."
+        ) from error
 
 
 def _recursive_parameters(tool: ToolLike) -> dict[str, Any] | None:
@@ -183,7 +197,7 @@ def json_schema(schema: SchemaLike) -> dict[str, Any]:
         if not {"name", "function", "toolSpec"} & schema.keys():
             return dict(schema)
         return convert_to_json_schema(dict(schema))
-    return convert_to_json_schema(schema)
+    return _converted(convert_to_json_schema, schema)
 
 
 def _invalid(sentence: str) -> Exception:

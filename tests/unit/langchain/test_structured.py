@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.exceptions import OutputParserException
+from langchain_core.tools import tool
 from langchain_core.utils.function_calling import convert_to_json_schema
 from pydantic import BaseModel, Field, ValidationError
 
@@ -194,6 +195,18 @@ def test_what_is_no_method_or_schema(chat: ChatVLLMSwift) -> None:
 def test_what_is_no_object(chat: ChatVLLMSwift, schema: Any, method: Any) -> None:
     with pytest.raises(ValueError, match="no schema of an object"):
         chat.with_structured_output(schema, method=method)
+
+
+def test_a_tool_has_the_schema_of_its_arguments(
+    chat: ChatVLLMSwift, engines: list[FakeEngine]
+) -> None:
+    type(engines[0]).reply = ('{"setup": "Why?"}',)
+
+    @tool
+    def tell(setup: str) -> None:
+        """Tells a joke."""
+
+    assert chat.with_structured_output(tell).invoke("A joke!") == {"setup": "Why?"}  # type: ignore[arg-type]
 
 
 def test_a_class_that_has_no_module(chat: ChatVLLMSwift) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired, TypedDict
 
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
@@ -136,6 +136,32 @@ def test_a_tool_may_be_called_like_a_mode(chat: ChatVLLMSwift, engines: list[Fak
 def test_what_is_no_list_of_tools(chat: ChatVLLMSwift, wrong: Any) -> None:
     with pytest.raises(ValueError, match=r"must be a list of tools|has no name"):
         chat.bind_tools(wrong)
+
+
+class Sparse(TypedDict):
+    """Has what it has."""
+
+    a: NotRequired[int]
+
+
+def test_a_field_without_a_schema_is_refused_with_the_way_out(chat: ChatVLLMSwift) -> None:
+    with pytest.raises(ValueError, match=r"Sparse has no schema: NotRequired.*Annotated"):
+        chat.bind_tools([Sparse])
+    with pytest.raises(ValueError, match=r"Sparse has no schema: NotRequired.*Annotated"):
+        chat.with_structured_output(Sparse)
+
+
+class Lenient(TypedDict):
+    """Has what it has."""
+
+    a: Annotated[int, None, "A number."]
+
+
+def test_the_way_out(chat: ChatVLLMSwift, engines: list[FakeEngine]) -> None:
+    chat.bind_tools([Lenient]).invoke("Hi")
+    parameters = engines[0].chat_options[0]["tools"][0]["function"]["parameters"]
+    assert parameters["properties"]["a"] == {"type": "integer", "description": "A number."}
+    assert "required" not in parameters
 
 
 def plant(root: Tree) -> str:
