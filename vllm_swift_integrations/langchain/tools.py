@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import FunctionType
 from typing import Any
 
-from langchain_core.tools import BaseTool
+from langchain_core.tools import BaseTool, create_schema_from_function
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel
@@ -67,6 +68,10 @@ def _converted(
 def _recursive_parameters(tool: ToolLike) -> dict[str, Any] | None:
     """The parameters of a tool that refer to themselves, which LangChain leaves out; else None."""
     model = tool.tool_call_schema if isinstance(tool, BaseTool) else tool
+    if isinstance(model, FunctionType):
+        model = create_schema_from_function(
+            model.__name__, model, parse_docstring=True, include_injected=False
+        )
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         return None
     schema = model.model_json_schema()

@@ -169,7 +169,7 @@ def plant(root: Tree) -> str:
     return str(root)
 
 
-@pytest.mark.parametrize("given", [Tree, tool(plant)])
+@pytest.mark.parametrize("given", [Tree, plant, tool(plant)])
 def test_arguments_may_refer_to_themselves(
     chat: ChatVLLMSwift, engines: list[FakeEngine], given: Any
 ) -> None:
