@@ -170,6 +170,16 @@ def test_what_cannot_be_closed_goes_on(smollm2_engine: Engine, prompt: list[int]
         assert output.finish_reason == "stop" or len(output.token_ids) == 40
 
 
+@pytest.mark.parametrize("logprobs", [None, 0])
+def test_a_banned_word_closes_nothing(
+    smollm2_engine: Engine, prompt: list[int], logprobs: int | None
+) -> None:
+    request = params({"regex": "[a-z ]{3,}0"}, max_tokens=30, bad_words=["0"], logprobs=logprobs)
+    (output,) = smollm2_engine.generate(prompt, request).outputs
+    assert re.fullmatch("[a-z ]+", output.text)
+    assert (output.finish_reason, len(output.token_ids)) == ("length", 30)
+
+
 def test_too_few_tokens_for_any_instance_are_filled(
     smollm2_engine: Engine, prompt: list[int]
 ) -> None:

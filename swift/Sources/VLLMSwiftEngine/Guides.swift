@@ -11,8 +11,10 @@ final class Guides {
 
   private struct Entry {
     let grammar: Grammar
-    /// Logprobs are of drawn tokens, so these requests draw forced ones too.
+    /// Logprobs are of drawn tokens, and bans hold in draws, so these requests draw forced ones too.
     let forces: Bool
+    /// The way to the end knows of no bans.
+    let closes: Bool
     var ofOutput: [Int: Guide] = [:]
   }
 
@@ -20,7 +22,10 @@ final class Guides {
 
   func add(_ request: Request, _ grammar: Grammar?) {
     guard let grammar else { return }
-    entries[request.id] = Entry(grammar: grammar, forces: request.sampling.logprobs == nil)
+    let sampling = request.sampling
+    let bans = !sampling.badWords.isEmpty || !sampling.allowedTokenIDs.isEmpty
+    entries[request.id] = Entry(
+      grammar: grammar, forces: sampling.logprobs == nil && !bans, closes: !bans)
   }
 
   /// Steps in flight ask no more for it.
@@ -88,7 +93,7 @@ final class Guides {
   private func guide(of sequence: SequenceID) -> Guide? {
     guard let entry = entries[sequence.request] else { return nil }
     if let guide = entry.ofOutput[sequence.index] { return guide }
-    let guide = Guide(entry.grammar, forces: entry.forces)
+    let guide = Guide(entry.grammar, forces: entry.forces, closes: entry.closes)
     entries[sequence.request]?.ofOutput[sequence.index] = guide
     return guide
   }

@@ -18,12 +18,14 @@ public final class Guide {
   /// What is left of the way that is being followed.
   private var followed: ArraySlice<Int32>?
 
-  /// - Parameter forces: whether tokens that leave no choice come with a draw; else each is drawn.
-  public init(_ grammar: Grammar, forces: Bool) {
+  /// - Parameters:
+  ///   - forces: whether tokens that leave no choice come with a draw; else each is drawn.
+  ///   - closes: whether the output is ended when its tokens run out; else it is cut.
+  public init(_ grammar: Grammar, forces: Bool, closes: Bool) {
     matcher = grammar.matcher()
     self.forces = forces
     closing = Closing(grammar.vocabulary)
-    nextLook = max(Self.closeTokens, Self.closeTimes * (grammar.closingLength ?? 0))
+    nextLook = closes ? max(Self.closeTokens, Self.closeTimes * (grammar.closingLength ?? 0)) : 0
   }
 
   /// A bit for each token that may come next.
