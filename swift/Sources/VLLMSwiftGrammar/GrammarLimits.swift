@@ -54,8 +54,8 @@ enum GrammarLimits {
 
   /// The error for what llguidance says.
   static func error(_ said: String) -> EngineError {
-    let mark = "\n<non-verbose/>"
-    let why = said.hasSuffix(mark) ? String(said.dropLast(mark.count)) : said
+    // Marks begin what is for its developers: states and backtraces.
+    let why = said.split(separator: "\n").prefix { !$0.hasPrefix("<") }.joined(separator: "\n")
     if why == "NoExtensionBias" {
       return EngineError(.invalidGrammar, "the grammar allows no token here, and no end either")
     }
@@ -65,6 +65,7 @@ enum GrammarLimits {
 
   private static let complaintsOfCost = [
     "limit", "too many", "too large", "too big", "fuel", "too complex", "TooComplex",
+    "symbols.len()",
   ]
 
   private static func tooComplex(_ why: String) -> EngineError {
