@@ -60,7 +60,8 @@ def _against_free_text(
 def _costs() -> Iterator[tuple[Case, float | None]]:
     yield Case("a schema of 20 fields, compiled", "ms", _ask("compile")), 10
     yield Case("the first grammar of a model, with its vocabulary", "ms", _ask("first")), None
-    yield Case("a mask, mean", "us", _ask("mask")), 50
+    yield Case("a mask, mean", "us", _ask("mask")), None
+    yield Case("masks, for each token of an answer", "us", _ask("masks_of_a_token")), 50
 
 
 def _ask(method: str, *arguments: int) -> Callable[[Child, int], float]:

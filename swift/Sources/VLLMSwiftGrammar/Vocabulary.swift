@@ -1,6 +1,12 @@
 import CLLGuidance
 import VLLMSwiftCore
 
+#if canImport(Darwin)
+  import Darwin
+#else
+  import Glibc
+#endif
+
 /// A model's tokens as grammars see them.
 public final class Vocabulary: @unchecked Sendable {
   public struct Tokens: Sendable {
@@ -77,7 +83,10 @@ public final class Vocabulary: @unchecked Sendable {
           } else {
             parameters.use_approximate_greedy_tokenize_fn = true
           }
-          let (made, why) = withMessage { functions.new_tokenizer_v2(&parameters, $0, $1) }
+          let (made, why) = withSlices { slices in
+            parameters.slices = slices
+            return withMessage { functions.new_tokenizer_v2(&parameters, $0, $1) }
+          }
           guard let made else {
             throw EngineError(.invalidArgument, "llguidance refuses the vocabulary: \(why)")
           }
@@ -85,6 +94,22 @@ public final class Vocabulary: @unchecked Sendable {
         }
       }
     }
+  }
+
+  /// Tokens of text without quotes and escapes, by their length. Where a string may go on with any of
+  /// these, they are allowed without a look at each. The library's own steps are 10 and 30 characters:
+  /// strings of a bounded length then take three times as long, since few tokens are so long.
+  private static let slices = ["{1,3}", "{1,6}", "{1,9}", "{1,13}", "{1,20}", "+"].map {
+    #"[^"\\\x00-\x1F\x7F]"# + $0
+  }
+
+  private static func withSlices<Result>(
+    _ body: (UnsafePointer<UnsafePointer<CChar>?>?) throws -> Result
+  ) rethrows -> Result {
+    let copies = slices.map { strdup($0) }
+    defer { for copy in copies { free(copy) } }
+    let ended = copies.map { UnsafePointer($0) } + [nil]
+    return try ended.withUnsafeBufferPointer { try body($0.baseAddress) }
   }
 
   private static let tokenize: llg_tokenize = { context, bytes, count, tokens, capacity in
