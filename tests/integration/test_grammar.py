@@ -265,6 +265,8 @@ def test_a_grammar_that_cannot_be_read_is_refused(
         ("lark", "start: " + "(" * 5000 + '"a"' + ")" * 5000),
         ("json_schema", '{"allOf":[' * 5000 + "{}" + "]}" * 5000),
         ("regex", "a" * (1 << 21)),
+        ("regex", ".?" * 20_000),
+        ("lark", "start: A\nA: /" + ".?" * 20_000 + "/"),
         ("lark", "start: r0" + "".join(f"\nr{i}: r{i + 1}" for i in range(60_000))),
         ("lark", "start: r0" + "".join(f'\nr{i}: r{i + 1} "x"' for i in range(48_000))
             + '\nr48000: "a"'),

@@ -11,6 +11,10 @@ enum GrammarLimits {
   /// Brackets and colons. It follows names by recursion as well, of rules and of `$ref`s, so that
   /// each may take it a level deeper.
   static let maxLevels = 50_000
+  /// `?`, `*` and `+` outside of JSON. A lexer takes time and memory by the square of how many come one
+  /// after another, before its fuel is counted: half a second and 80 MB for so many.
+  static let maxRepeats = 2_000
+  private static let repeating = Array("?*+".utf8)
 
   /// - Throws: `grammarTooComplex`; `invalidGrammar` for text that C cannot hold.
   static func check(_ source: GrammarSource) throws {
@@ -21,6 +25,15 @@ enum GrammarLimits {
     guard !text.contains(0) else {
       throw EngineError(.invalidGrammar, "the grammar has a NUL character")
     }
+    let repeats = text.count { repeating.contains($0) }
+    guard source.kind == .jsonSchema || repeats <= maxRepeats else {
+      throw tooComplex("it has \(repeats) of ?, * and +, and may have \(maxRepeats)")
+    }
+    try checkLevels(source)
+  }
+
+  private static func checkLevels(_ source: GrammarSource) throws {
+    let text = source.text.utf8
     var (depth, levels) = (0, 0)
     for byte in text {
       if byte == UInt8(ascii: "(") || byte == UInt8(ascii: "[") || byte == UInt8(ascii: "{") {
