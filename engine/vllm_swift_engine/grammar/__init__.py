@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .compile import GrammarSource, grammar_source
 from .params import StructuredOutputsParams
+from .source import GrammarSource, grammar_source
 
 __all__ = ["GrammarSource", "StructuredOutputsParams", "grammar_source"]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import warnings
-from dataclasses import dataclass
-from typing import Literal
 
 from vllm_swift_engine.errors import InvalidGrammarError, UnenforcedSchemaWarning
 
@@ -15,27 +13,15 @@ from .params import StructuredOutputsParams
 from .regex import parse
 from .regex_text import only, regex_text, whole_text
 from .schema import schema_text
+from .source import GrammarSource
 
 #: One space, or one line end and an indent: what models write, and never whitespace for ever.
 WHITESPACE_PATTERN = r"[ ]|\r?\n[ \t]{0,32}"
 _JSON_SPACE = charset.chars(" \t\n\r")
 
 
-@dataclass(frozen=True)
-class GrammarSource:
-    """A grammar in llguidance's terms: what ``llg_new_matcher`` takes."""
-
-    kind: Literal["json_schema", "regex", "lark"]
-    text: str
-
-
-def grammar_source(params: StructuredOutputsParams) -> GrammarSource:
-    """The grammar of a request.
-
-    Raises:
-        InvalidGrammarError: it cannot be read, or no output satisfies it.
-        UnsupportedSchemaError: in strict mode, a keyword of the schema cannot be enforced.
-    """
+def compiled(params: StructuredOutputsParams) -> GrammarSource:
+    """As :func:`.source.grammar_source`."""
     if params.choice is not None:
         return GrammarSource("regex", "|".join(_literal(one) for one in params.choice))
     if params.regex is not None:
