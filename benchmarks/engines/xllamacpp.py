@@ -11,7 +11,8 @@ from typing import Any
 
 import xllamacpp
 
-from benchmarks.engines import THREADS, EngineUnderTest, prompt_ids
+from benchmarks.engines import EngineUnderTest, prompt_ids
+from benchmarks.engines.xllamacpp_server import checked, parameters
 
 
 class Engine(EngineUnderTest):
@@ -19,16 +20,10 @@ class Engine(EngineUnderTest):
     package = "xllamacpp"
 
     def load(self, model: Path, context: int, rows: int) -> None:
-        params = xllamacpp.CommonParams()
-        params.model.path = str(model)
-        params.n_ctx = context * rows
-        params.n_parallel = rows
-        params.cpuparams.n_threads = THREADS
-        params.cpuparams_batch.n_threads = THREADS
+        params = parameters(model, context, rows)
         params.cache_prompt = False
         params.cache_ram_mib = 0
         params.warmup = False
-        params.verbosity = -1
         self._server = xllamacpp.Server(params)
 
     def first_token(self, text: str) -> None:
@@ -67,7 +62,4 @@ class Engine(EngineUnderTest):
             "ignore_eos": True,
             **more,
         }
-        answer: dict[str, Any] = self._server.handle_completions(request)
-        if "timings" not in answer:
-            raise RuntimeError(f"llama.cpp answered {answer}")
-        return answer
+        return checked(self._server.handle_completions(request), "timings")

@@ -11,21 +11,15 @@ import openai
 import xllamacpp
 from langchain_openai import ChatOpenAI
 
-from benchmarks.engines import THREADS
 from benchmarks.engines.serving import Serving
+from benchmarks.engines.xllamacpp_server import checked, parameters
 
 GO_ON = {"ignore_eos": True}
 
 
 class Engine(Serving):
     def open(self, model: Path, context: int, rows: int) -> None:
-        params = xllamacpp.CommonParams()
-        params.model.path = str(model)
-        params.n_ctx = context * rows
-        params.n_parallel = rows
-        params.cpuparams.n_threads = THREADS
-        params.cpuparams_batch.n_threads = THREADS
-        params.verbosity = -1
+        params = parameters(model, context, rows)
         params.port = 0  # any that is free
         self._server = xllamacpp.Server(params)
         address: dict[str, Any] = {
@@ -51,9 +45,7 @@ class Engine(Serving):
     def _sum(self, count: str, prompts: list[list[int]], tokens: int) -> int:
         def complete(prompt: list[int]) -> int:
             request = {"prompt": prompt, "n_predict": tokens, "temperature": 0, **GO_ON}
-            answer: dict[str, Any] = self._server.handle_completions(request)
-            if "timings" not in answer:
-                raise RuntimeError(f"llama.cpp answered {answer}")
+            answer = checked(self._server.handle_completions(request), "timings")
             return int(answer["timings"][count])
 
         with ThreadPoolExecutor(len(prompts)) as pool:

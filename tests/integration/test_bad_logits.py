@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +28,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = folder / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "tie_word_embeddings": False}))
     return folder
-
-
-@pytest.fixture(params=["auto", "reference"])
-def engine(
-    model: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Engine]:
-    monkeypatch.setenv("VLLM_SWIFT_KERNELS", request.param)
-    with Engine(model, device="cpu", share=False) as engine:
-        yield engine
 
 
 def greedy(**fields: Any) -> SamplingParams:

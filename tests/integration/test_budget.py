@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import gguf
 import psutil
 import pytest
 
-from tests import tiny_llama
 from tests.integration.budgets import budget
 from vllm_swift_engine import Engine
 from vllm_swift_engine.errors import InvalidArgumentError, MemoryBudgetError
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "tiny.gguf"
-    tiny_llama.write_gguf(path, tiny_llama.random_weights(), gguf.GGMLQuantizationType.Q4_0)
-    return path
 
 
 def blocks(model: Path, memory_budget: int | float | str) -> int:

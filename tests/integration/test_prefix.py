@@ -26,18 +26,6 @@ TAIL = [5, 9, 14]
 GREEDY = SamplingParams(max_tokens=6, temperature=0)
 
 
-def write_model(folder: Path, seed: int) -> Path:
-    path = folder / f"tiny-{seed}.gguf"
-    weights = tiny_llama.random_weights(seed)
-    tiny_llama.write_gguf(path, weights, gguf.GGMLQuantizationType.Q4_0)
-    return path
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model"), 0)
-
-
 def small(model: Path, blocks: int) -> Engine:
     """An engine with so many blocks of KV cache."""
     return Engine(model, device="cpu", memory_budget=budget(model, blocks), share=False)
@@ -141,8 +129,10 @@ def test_a_loaded_prefix_meets_one_that_is_there(
 
 
 def test_a_file_of_another_model_is_refused(saved: Path, tmp_path: Path) -> None:
+    path, weights = tmp_path / "other.gguf", tiny_llama.random_weights(seed=1)
+    tiny_llama.write_gguf(path, weights, gguf.GGMLQuantizationType.Q4_0)
     with (
-        Engine(write_model(tmp_path, 1), device="cpu") as other,
+        Engine(path, device="cpu") as other,
         pytest.raises(PrefixFileError, match="another model"),
     ):
         other.load_prefix(saved)

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import gguf
 import pytest
 
 from tests import tiny_llama
@@ -40,14 +39,6 @@ class Work:
     priority: int
     #: Chunks to read before the stream is closed; None reads all.
     close_after: int | None
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "tiny.gguf"
-    kind = gguf.GGMLQuantizationType.Q4_0
-    tiny_llama.write_gguf(path, tiny_llama.random_weights(), kind)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
-import gguf
 import pytest
 
-from tests import tiny_llama
 from tests.integration.budgets import budget
 from vllm_swift_engine import Engine, SamplingParams
 from vllm_swift_engine.errors import InvalidArgumentError, RequestTimeoutError, RequestTooLargeError
@@ -17,22 +14,6 @@ from vllm_swift_engine.outputs import EngineStats
 
 PROMPT = [1 + index * index % 200 for index in range(100)]
 SEEDED = SamplingParams(max_tokens=12, seed=5)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "tiny.gguf"
-    tiny_llama.write_gguf(path, tiny_llama.random_weights(), gguf.GGMLQuantizationType.Q4_0)
-    return path
-
-
-@pytest.fixture(params=["auto", "reference"])
-def engine(
-    model: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Engine]:
-    monkeypatch.setenv("VLLM_SWIFT_KERNELS", request.param)
-    with Engine(model, device="cpu", share=False) as engine:
-        yield engine
 
 
 def used(before: EngineStats, after: EngineStats) -> dict[str, int]:
