@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import machine
+from benchmarks.bandwidth import Roofline
 from benchmarks.child import Child
 from benchmarks.engines import KINDS, EngineKind, Unavailable
 from benchmarks.report import Row
@@ -46,7 +47,7 @@ class Case:
     name: str
     unit: str
     measure: Callable[[Child, int], float]
-    context: int | None = None  # of a decode case, for the roofline
+    roofline: Roofline | None = None  # its rounds are between probes of memory
     busy: bool = False  # beside a process that never rests
     once: bool = False  # another round would tell nothing
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from gguf import GGUFReader
 
-from benchmarks import machine, startup
+from benchmarks import startup
+from benchmarks.bandwidth import Probe, Roofline, compiler
 from benchmarks.cases import Case, Conditions, Plan, engines, enter, installed, run_case, say
 from benchmarks.child import Child
 from benchmarks.engines import ENGINES, Unavailable
@@ -24,26 +27,27 @@ ROWS_CONTEXT = 640
 def run(plan: Plan) -> tuple[list[Row], str]:
     """The rows, and a paragraph on the machine and how quiet it was."""
     conditions = Conditions()
-    before, probe = machine.read_bandwidth()
-    rows = [*_one_stream(plan), *_eight_rows(plan), *_loading(plan)]
-    if plan.wants("import") or plan.wants("engine start"):
-        say("imports and engine start")
-        rows += [row for row in startup.measure(plan.model, plan.rounds) if plan.wants(row.case)]
-    bandwidth = max(before, machine.read_bandwidth()[0])
-    for row in rows:
-        if row.bytes_moved is not None and row.ours is not None:
-            row.roofline = row.bytes_moved * row.ours / bandwidth
-    rows.append(Row("read bandwidth of the machine", "GB/s", bandwidth / 1e9, notes=[probe]))
+    with ExitStack() as stack:
+        probe = stack.enter_context(Probe()) if compiler() else None
+        if probe is None:
+            say("there is no C compiler, so no share of read bandwidth either")
+        rows = [*_one_stream(plan, probe), *_eight_rows(plan), *_loading(plan)]
+        if plan.wants("import") or plan.wants("engine start"):
+            say("imports and engine start")
+            measured = startup.measure(plan.model, plan.rounds)
+            rows += [row for row in measured if plan.wants(row.case)]
+        if probe is not None:
+            rows.append(probe.row())
     quiet, about = conditions.verdict(plan.model)
     rows.append(quiet)
     return rows, about
 
 
-def _one_stream(plan: Plan) -> Iterator[Row]:
+def _one_stream(plan: Plan, probe: Probe | None) -> Iterator[Row]:
     cases = [
-        *(_decode(context, plan.tokens) for context in (18, 512, 2048)),
+        *(_decode(plan, context, probe) for context in (18, 512, 2048)),
         *(_prefill(tokens) for tokens in (512, 2048)),
-        _decode(18, plan.tokens, busy=True),
+        _decode(plan, 18, busy=True),
     ]
     cases = [case for case in cases if plan.wants(case.name)]
     wants_memory = plan.wants("resident memory")
@@ -52,22 +56,24 @@ def _one_stream(plan: Plan) -> Iterator[Row]:
     with engines(ENGINES, plan.model, CONTEXT, 1) as (children, notes):
         for case in cases:
             row = run_case(case, children, plan.rounds, notes)
-            if case.context is not None:
-                row.bytes_moved = bytes_per_token(plan.model, case.context + plan.tokens // 2)
+            if case.roofline is not None and "ours" in children:
+                case.roofline.enter(row, children["ours"])
             yield row
         if wants_memory:
             yield from _memory(children, notes)
 
 
-def _decode(context: int, tokens: int, *, busy: bool = False) -> Case:
+def _decode(plan: Plan, context: int, probe: Probe | None = None, *, busy: bool = False) -> Case:
     name = f"decode, 1 stream, context {context}" + (", one busy process beside it" if busy else "")
-    return Case(
-        name,
-        "tok/s",
-        lambda child, seed: child.ask("decode", context, tokens, seed),
-        context=context,
-        busy=busy,
-    )
+
+    def measure(child: Child, seed: int) -> float:
+        return float(child.ask("decode", context, plan.tokens, seed))
+
+    if probe is None:
+        return Case(name, "tok/s", measure, busy=busy)
+    bytes_read = bytes_per_token(plan.model, context + plan.tokens // 2)
+    roofline = Roofline(probe, bytes_read, measure)
+    return Case(name, "tok/s", roofline.measure, roofline=roofline, busy=busy)
 
 
 def _prefill(tokens: int) -> Case:
@@ -135,6 +141,13 @@ def _memory(children: dict[str, Child], notes: list[str]) -> Iterator[Row]:
 
 def bytes_per_token(model: Path, context: int) -> float:
     """What a decode step must read: every weight but an untied embedding, and a 16-bit KV cache."""
+    weights, position = _bytes_of(model)
+    return float(weights + position * context)
+
+
+@functools.cache
+def _bytes_of(model: Path) -> tuple[int, int]:
+    """Of the weights, and of a position of the KV cache."""
     tensors = {tensor.name: int(tensor.n_bytes) for tensor in GGUFReader(model).tensors}
     if "output.weight" in tensors:
         del tensors["token_embd.weight"]
@@ -142,5 +155,4 @@ def bytes_per_token(model: Path, context: int) -> float:
     heads = keys["llama.attention.head_count"]
     head_dim = keys.get("llama.attention.key_length", keys["llama.embedding_length"] // heads)
     kv_heads = keys.get("llama.attention.head_count_kv", heads)
-    position = 2 * 2 * keys["llama.block_count"] * kv_heads * head_dim
-    return float(sum(tensors.values()) + position * context)
+    return sum(tensors.values()), 2 * 2 * keys["llama.block_count"] * kv_heads * head_dim

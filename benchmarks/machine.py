@@ -1,19 +1,15 @@
-"""The machine the benchmark runs on: what it is, how fast it reads, and whether it was quiet."""
+"""The machine the benchmark runs on: what it is, and whether it was quiet."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import platform
-import shutil
 import statistics
-import subprocess
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import psutil
 
 
@@ -43,28 +39,6 @@ def description() -> str:
         lines = cpuinfo.read_text().splitlines()
         model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), model)
     return f"{os.cpu_count()} x {model}, {platform.system()} {platform.machine()}"
-
-
-def read_bandwidth() -> tuple[float, str]:
-    """Bytes per second that two threads read from memory at best, and how that was measured."""
-    compiler = shutil.which("cc") or shutil.which("clang")
-    if compiler is None:
-        data = np.ones(1 << 26, np.uint64)
-        best = min(_seconds(data) for _ in range(20))
-        return data.nbytes / best, "numpy, one thread: install a C compiler for the real one"
-    source = Path(__file__).with_name("bandwidth.c")
-    with tempfile.TemporaryDirectory() as folder:
-        probe = Path(folder, "bandwidth")
-        flags = ["-O3", "-march=native", "-pthread"]
-        subprocess.run([compiler, *flags, str(source), "-o", str(probe)], check=True)
-        answer = subprocess.run([probe], check=True, capture_output=True, text=True)
-    return float(answer.stdout), "C, two threads, best of 40"
-
-
-def _seconds(data: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> float:
-    start = time.perf_counter()
-    data.sum()
-    return time.perf_counter() - start
 
 
 def spin_spread() -> float:

@@ -18,9 +18,7 @@ class Row:
     unit: str
     ours: float | None = None
     peers: dict[str, float] = field(default_factory=dict)
-    #: Bytes that a token needs read from memory.
-    bytes_moved: float | None = None
-    #: Bytes moved per second as a share of what the machine can read.
+    #: Bytes that ours reads a second, as a share of what the machine can read.
     roofline: float | None = None
     #: What ours must stay under.
     limit: float | None = None
