@@ -65,4 +65,4 @@ class Engine(EngineUnderTest):
 
 
 def _greedy(max_tokens: int) -> SamplingParams:
-    return SamplingParams(temperature=0.0, max_tokens=max_tokens)
+    return SamplingParams(temperature=0.0, max_tokens=max_tokens, ignore_eos=True)
