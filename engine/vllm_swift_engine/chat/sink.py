@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import secrets
+import os
 from collections.abc import Callable
 
 from .deltas import ChatDelta, InvalidToolCall, ToolCallDelta
@@ -11,7 +11,7 @@ from .deltas import ChatDelta, InvalidToolCall, ToolCallDelta
 
 def openai_id() -> str:
     """An id for a tool call whose format has none."""
-    return f"call_{secrets.token_hex(12)}"
+    return f"call_{os.urandom(12).hex()}"
 
 
 def json_object_error(text: str) -> str | None:
