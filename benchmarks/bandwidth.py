@@ -53,7 +53,7 @@ class Probe:
         self.measure()
         best, least = max(self._seen) / 1e9, min(self._seen) / 1e9
         count = len(self._seen)
-        note = f"two threads; the best of {count} probes, which read {least:.1f} to {best:.1f} GB/s"
+        note = f"two threads; probes: {count}, which read {least:.1f} to {best:.1f} GB/s"
         return Row("read bandwidth of the machine", "GB/s", best, notes=[note])
 
     def __enter__(self) -> Probe:
