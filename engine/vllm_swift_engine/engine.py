@@ -57,8 +57,8 @@ class Engine:
             max_total_tokens). None is what memory_budget leaves, or four times max_model_len.
         share: whether equal engines of this process may share the native model.
 
-    The environment variable VLLM_SWIFT_KERNELS (auto, reference, avx2, avx512_vnni, neon) forces
-    the kernels of models that are loaded from then on.
+    The environment variable VLLM_SWIFT_KERNELS (auto, reference, avx2, avx512_vnni, avx512_bf16,
+    neon) forces the kernels of models that are loaded from then on.
 
     Raises:
         ModelError: the model cannot be found, read or is of an unsupported kind.

@@ -100,6 +100,32 @@ def write_folder(
     return folder
 
 
+def to_bfloat16(folder: Path) -> None:
+    """Puts bfloat16 weights in place of the quantized ones in a folder that MLX wrote."""
+    config = json.loads((folder / "config.json").read_text())
+    quantization = config.pop("quantization")
+    tensors = mx.load(str(folder / "model.safetensors"))
+    assert isinstance(tensors, dict)
+    floats: dict[str, mx.array] = {}
+    for name, value in tensors.items():
+        layer, part = name.rsplit(".", 1)
+        if part in ("scales", "biases"):
+            continue
+        if f"{layer}.scales" in tensors:
+            groups = quantization.get(layer, quantization)
+            value = mx.dequantize(
+                value,
+                tensors[f"{layer}.scales"],
+                tensors[f"{layer}.biases"],
+                group_size=groups["group_size"],
+                bits=groups["bits"],
+            )
+        floats[name] = value.astype(mx.bfloat16)
+    mx.eval(floats)
+    mx.save_safetensors(str(folder / "model.safetensors"), floats, metadata={"format": "mlx"})
+    (folder / "config.json").write_text(json.dumps(config))
+
+
 def write_gguf(
     path: Path,
     shape: Shape,

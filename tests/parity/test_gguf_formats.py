@@ -11,7 +11,14 @@ import pytest
 from benchmarks.mlx_folder import convert
 from tests.parity.checkpoints import Shape, write_gguf
 from tests.parity.engines import mlx_logits, opened, our_logits
-from tests.parity.test_architectures import KERNELS, TOKENS, assert_close
+from tests.parity.test_architectures import (
+    BFLOAT16,
+    CACHE_16_BIT,
+    INT8,
+    KERNELS,
+    TOKENS,
+    assert_close,
+)
 
 FORMATS = ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q8_0")
 SHAPES = {
@@ -29,8 +36,8 @@ def test_formats(name: str, shape: str, kernels: str, tmp_path: Path) -> None:
     oracle = convert(path, tmp_path / "mlx", tokenizer=False)
     with opened(path, kernels) as engine:
         ours = our_logits(engine, TOKENS)
-    quantized = name.startswith("Q")
-    assert_close(ours, mlx_logits(oracle, TOKENS), kernels, quantized=quantized)
+    activations = INT8 if name.startswith("Q") else BFLOAT16 if name == "BF16" else CACHE_16_BIT
+    assert_close(ours, mlx_logits(oracle, TOKENS), kernels, activations)
 
 
 def test_llama_3_rope_factors_come_as_a_tensor(tmp_path: Path) -> None:
@@ -48,5 +55,5 @@ def test_llama_3_rope_factors_come_as_a_tensor(tmp_path: Path) -> None:
     config.write_text(config.read_text().replace("{", linear, 1))
     with opened(scaled, "reference") as engine:
         ours = our_logits(engine, TOKENS)
-    assert_close(ours, mlx_logits(oracle, TOKENS), "reference", quantized=False)
+    assert_close(ours, mlx_logits(oracle, TOKENS), "reference")
     assert np.abs(ours - plain).max() > 1, "the factors changed nothing"

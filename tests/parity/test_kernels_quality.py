@@ -1,4 +1,5 @@
-"""What int8 activations cost on SmolLM2: the kernels' distribution against float32 activations.
+"""What int8 and bfloat16 activations cost on SmolLM2: the kernels' distribution against float32
+activations.
 
 The float32 side is the numpy model of `float_model`, since stock MLX ops take minutes for this much
 text; the first two tests tie it to mlx-lm and to our own reference ops.
@@ -16,7 +17,10 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 import pytest
+from mlx_lm.utils import load_model
 
+from benchmarks.mlx_folder import convert
+from tests.parity.checkpoints import to_bfloat16
 from tests.parity.engines import Array, opened, our_logits
 from tests.parity.english import windows
 from tests.parity.float_model import FloatLlama
@@ -28,7 +32,7 @@ pytestmark = [pytest.mark.model, pytest.mark.parity]
 
 WINDOW = 512
 SHORT = 48  # tokens, for what runs on stock MLX ops
-KERNELS = ("avx512_vnni", "avx2", "neon")
+KERNELS = ("avx512_bf16", "avx512_vnni", "avx2", "neon")
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,21 @@ def texts(reference: Engine) -> list[list[int]]:
 def exact(float_model: FloatLlama, texts: list[list[int]]) -> list[Array]:
     """What the head turns into exact logits, which would take 800 MB."""
     return [float_model.hidden(tokens) for tokens in texts]
+
+
+@pytest.fixture(scope="module")
+def bfloat16_folder(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = convert(smollm2, tmp_path_factory.mktemp("bfloat16"))
+    to_bfloat16(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bfloat16_model(bfloat16_folder: Path) -> FloatLlama:
+    """Float32 activations and sums; the weights are the folder's."""
+    model, _ = load_model(bfloat16_folder)
+    model.set_dtype(mx.float32)
+    return FloatLlama(model)
 
 
 @pytest.fixture(scope="module")
@@ -101,22 +120,50 @@ def test_kernels_stay_close_to_float_activations(
     llama_cpp_perplexity: float,
     record_property: Any,
 ) -> None:
-    with ExitStack() as stack:
-        try:
-            engine = stack.enter_context(opened(smollm2, kernels))
-        except DeviceUnavailableError:
-            pytest.skip(f"this machine has no {kernels}")
-        cost = _summed(
-            [
-                _compare(float_model.head(hidden), our_logits(engine, tokens), tokens)
-                for hidden, tokens in zip(exact, texts, strict=True)
-            ]
-        )
+    cost = _cost(smollm2, kernels, float_model, exact, texts)
     record_property(f"cost of {kernels}", cost)
     assert cost.divergence <= 0.0025, cost
     assert cost.agreement >= 0.97, cost
     assert abs(cost.perplexity / cost.float_perplexity - 1) <= 0.007, cost
     assert cost.perplexity <= 1.001 * llama_cpp_perplexity, (cost, llama_cpp_perplexity)
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_bfloat16_weights_stay_close_to_float_activations(
+    kernels: str,
+    bfloat16_folder: Path,
+    bfloat16_model: FloatLlama,
+    texts: list[list[int]],
+    record_property: Any,
+) -> None:
+    some = texts[:4]
+    exact = [bfloat16_model.hidden(tokens) for tokens in some]
+    cost = _cost(bfloat16_folder, kernels, bfloat16_model, exact, some)
+    record_property(f"cost of bfloat16 by {kernels}", cost)
+    divergence, agreement = (2e-4, 0.99) if kernels == "avx512_bf16" else (1e-7, 0.999)
+    assert cost.divergence <= divergence, cost
+    assert cost.agreement >= agreement, cost
+    assert abs(cost.perplexity / cost.float_perplexity - 1) <= 0.002, cost
+
+
+def _cost(
+    model: Path,
+    kernels: str,
+    float_model: FloatLlama,
+    exact: list[Array],
+    texts: list[list[int]],
+) -> Cost:
+    with ExitStack() as stack:
+        try:
+            engine = stack.enter_context(opened(model, kernels))
+        except DeviceUnavailableError:
+            pytest.skip(f"this machine has no {kernels}")
+        return _summed(
+            [
+                _compare(float_model.head(hidden), our_logits(engine, tokens), tokens)
+                for hidden, tokens in zip(exact, texts, strict=True)
+            ]
+        )
 
 
 def _compare(float_logits: Array, logits: Array, tokens: list[int]) -> tuple[float, ...]:

@@ -19,6 +19,7 @@ public struct ModelOptions: Sendable {
     case avx2 = 2
     case avx512VNNI = 3
     case neon = 4
+    case avx512BF16 = 5
   }
 
   public var device = Device.auto

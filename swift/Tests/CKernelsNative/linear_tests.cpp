@@ -18,10 +18,10 @@ std::string described(const Stack& stack, int rows) {
   return text;
 }
 
-std::vector<float> tolerances(const Stack& stack, const std::vector<float>& prepared) {
+std::vector<float> tolerances(const Stack& stack, const std::vector<float>& prepared, ck_isa isa) {
   std::vector<float> all;
   for (size_t at = 0; at < prepared.size(); at += stack.columns()) {
-    std::vector<float> row = product_tolerance(stack, prepared.data() + at);
+    std::vector<float> row = product_tolerance(stack, prepared.data() + at, isa);
     all.insert(all.end(), row.begin(), row.end());
   }
   return all;
@@ -95,7 +95,7 @@ void linear(Round& round) {
   Array x_array = array_of(x.data(), {rows, columns}, CMLX_FLOAT32);
   ck_ref_matrix matrix = stack.parts[0]->reference();
   Array reference(call<cmlx_array>(ck_ref_linear, stream(), x_array.get(), &matrix, nullptr));
-  expect_close(out, floats(reference.get()), tolerances(stack, x), what);
+  expect_close(out, floats(reference.get()), tolerances(stack, x, round.isa), what);
   expect_invariant(round, plan.get(), x, rows, out, what);
 }
 
@@ -114,7 +114,7 @@ void residual(Round& round) {
   Array x_array = array_of(x.data(), {rows, columns}, CMLX_FLOAT32);
   ck_ref_matrix matrix = stack.parts[0]->reference();
   Array reference(call<cmlx_array>(ck_ref_linear, stream(), x_array.get(), &matrix, x_array.get()));
-  expect_close(out, floats(reference.get()), tolerances(stack, x), what);
+  expect_close(out, floats(reference.get()), tolerances(stack, x, round.isa), what);
 }
 
 void norm_linear(Round& round) {
@@ -136,7 +136,7 @@ void norm_linear(Round& round) {
   std::vector<ck_ref_matrix> parts = stack.references();
   Array reference(call<cmlx_array>(ck_ref_norm_linear, stream(), x_array.get(), weight_array.get(),
                                    kEpsilon, parts.data(), static_cast<int>(parts.size())));
-  expect_close(out, floats(reference.get()), tolerances(stack, normed(x, weight)), what);
+  expect_close(out, floats(reference.get()), tolerances(stack, normed(x, weight), round.isa), what);
   expect_invariant(round, plan.get(), x, rows, out, what);
 }
 
@@ -165,7 +165,7 @@ void gated_linear(Round& round) {
   ck_ref_matrix matrix = stack.parts[0]->reference();
   Array reference(
       call<cmlx_array>(ck_ref_gated_linear, stream(), array.get(), CK_SILU, &matrix, nullptr));
-  expect_close(out, floats(reference.get()), tolerances(stack, gated), what);
+  expect_close(out, floats(reference.get()), tolerances(stack, gated, round.isa), what);
   expect_invariant(round, plan.get(), gate_up, rows, out, what);
 }
 
@@ -213,8 +213,44 @@ void embed_and_logits(Round& round) {
     std::vector<float> one = slice(all, columns, row, 1);
     prepared.insert(prepared.end(), one.begin(), one.end());
   }
-  expect_close(run_step(ends.get(), step), floats(logits.get()), tolerances(head, prepared),
-               "logits: " + what);
+  expect_close(run_step(ends.get(), step), floats(logits.get()),
+               tolerances(head, prepared, round.isa), "logits: " + what);
+}
+
+/// bfloat16 weights times what is left of a row in bfloat16, where there are instructions for that,
+/// and times the row itself where there are none.
+void linear_bfloat16(Round& round) {
+  Random& random = round.random;
+  int rows = random_rows_count(random);
+  Stack stack = random_matrix(round, {CK_BFLOAT16}, random.integer(1, 100), random.integer(1, 400));
+  int columns = stack.columns(), outputs = stack.rows();
+  std::vector<float> x = random_rows(random, rows, columns);
+  double size = std::ldexp(1, random.integer(-100, 100));
+  for (float& value : x) value = static_cast<float>(random.chance(0.02) ? 1e-40 : value * size);
+
+  std::vector<float> exact, tolerance;
+  for (int row = 0; row < rows; row++) {
+    for (int n = 0; n < outputs; n++) {
+      double sum = 0, magnitude = 0;
+      for (int k = 0; k < columns; k++) {
+        double value = x[size_t(row) * columns + k],
+               step = bfloat16_step(static_cast<float>(value));
+        if (round.isa == CK_ISA_AVX512_BF16 && step != 0)
+          value = std::nearbyint(value / step) * step;
+        sum += value * stack.parts[0]->at(n, k);
+        magnitude += std::fabs(value * stack.parts[0]->at(n, k));
+      }
+      exact.push_back(static_cast<float>(sum));
+      tolerance.push_back(static_cast<float>(4e-6 * magnitude + 1e-37));
+    }
+  }
+  Plan plan = new_plan(round.isa, kMostRows);
+  auto input = call<ck_rows>(ck_plan_input, plan.get(), columns);
+  call<ck_rows>(ck_plan_linear, plan.get(), input, stack.packed.get(), -1);
+  std::string what = described(stack, rows);
+  std::vector<float> out = run_rows(plan.get(), x, rows);
+  expect_close(out, exact, tolerance, what);
+  expect_invariant(round, plan.get(), x, rows, out, what);
 }
 
 /// A row with NaN or an infinity comes out as NaN where it is quantized; other rows do not notice.
@@ -245,6 +281,7 @@ void not_finite(Round& round) {
 }
 
 const Register kTests = {{"linear", linear, 5},
+                         {"linear_bfloat16", linear_bfloat16, 5},
                          {"linear_residual", residual},
                          {"norm_linear", norm_linear, 5},
                          {"gated_linear", gated_linear, 5},

@@ -19,8 +19,10 @@ struct Isa {
   ck_isa id;
   const char* name;
 };
-constexpr Isa kIsas[] = {
-    {CK_ISA_AVX2, "avx2"}, {CK_ISA_AVX512_VNNI, "avx512_vnni"}, {CK_ISA_NEON, "neon"}};
+constexpr Isa kIsas[] = {{CK_ISA_AVX2, "avx2"},
+                         {CK_ISA_AVX512_VNNI, "avx512_vnni"},
+                         {CK_ISA_AVX512_BF16, "avx512_bf16"},
+                         {CK_ISA_NEON, "neon"}};
 
 struct Options {
   int rounds = 20, only_round = -1;

@@ -147,6 +147,15 @@ void Weights::fill_affine(Random& random) {
   }
 }
 
+bool Weights::is_bfloat16() const {
+  if (format_.format != CK_FLOAT32) return format_.format == CK_BFLOAT16;
+  return std::all_of(values_.begin(), values_.end(), [](float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    return (bits & 0xffff) == 0;
+  });
+}
+
 ck_source Weights::source() const {
   ck_source source{};
   source.format = format_.format;
@@ -210,14 +219,19 @@ Stack random_stack(Round& round, int count, int columns, int most_rows) {
 }
 
 Stack random_matrix(Round& round, int rows, int columns) {
+  return random_matrix(round, random_format(round.random), rows, columns);
+}
+
+Stack random_matrix(Round& round, const WeightFormat& format, int rows, int columns) {
   Stack stack;
-  WeightFormat format = random_format(round.random);
   stack.parts.push_back(std::make_unique<Weights>(round.random, format, rows, columns));
   stack.packed = packed(stack, round.isa);
   return stack;
 }
 
-std::vector<float> product_tolerance(const Stack& stack, const float* x) {
+double bfloat16_step(float x) { return x == 0 ? 0 : std::ldexp(1.0, std::ilogb(x) - 7); }
+
+std::vector<float> product_tolerance(const Stack& stack, const float* x, ck_isa isa) {
   std::vector<float> tolerances;
   int columns = stack.columns();
   std::vector<double> steps(columns);  // between two int8 values
@@ -230,14 +244,17 @@ std::vector<float> product_tolerance(const Stack& stack, const float* x) {
     steps[k] = largest / 127;
   }
   for (auto& part : stack.parts) {
+    const bool bfloat16 = isa == CK_ISA_AVX512_BF16 && part->is_bfloat16();
+    const bool rounds = bfloat16 || part->format().is_quantized();
     for (int row = 0; row < part->rows(); row++) {
       double variance = 0, magnitude = 0;
       for (int k = 0; k < columns; k++) {
         double w = part->at(row, k);
-        variance += w * w * steps[k] * steps[k] / 12;
+        double step = bfloat16 ? bfloat16_step(x[k]) : steps[k];
+        variance += w * w * step * step / 12;
         magnitude += std::fabs(w * x[k]);
       }
-      if (!part->format().is_quantized()) variance = 0;
+      if (!rounds) variance = 0;
       tolerances.push_back(static_cast<float>(7 * std::sqrt(variance) + 4e-6 * magnitude + 1e-30));
     }
   }

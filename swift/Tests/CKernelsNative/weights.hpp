@@ -34,6 +34,8 @@ class Weights {
   int columns() const { return columns_; }
   float at(int row, int column) const { return values_[size_t(row) * columns_ + column]; }
   ck_source source() const;
+  /// Stored in bfloat16: where kernels multiply that, activations are rounded to it.
+  bool is_bfloat16() const;
   /// Lives as long as this object.
   ck_ref_matrix reference() const;
 
@@ -63,11 +65,15 @@ struct Stack {
 Stack random_stack(Round& round, int count, int columns, int most_rows);
 /// One matrix of `rows` rows.
 Stack random_matrix(Round& round, int rows, int columns);
+Stack random_matrix(Round& round, const WeightFormat& format, int rows, int columns);
 
 /// How far a product with a prepared row x [columns] may lie from the exact one, of every row of
-/// the stack: 7 standard deviations of what rounding x to int8 in groups of 32 does (Widrow, 1956),
-/// and the rounding of a sum in float32.
-std::vector<float> product_tolerance(const Stack& stack, const float* x);
+/// the stack: 7 standard deviations of what rounding x to int8 in groups of 32 or to bfloat16 does
+/// (Widrow, 1956), and the rounding of a sum in float32.
+std::vector<float> product_tolerance(const Stack& stack, const float* x, ck_isa isa);
+
+/// The distance of bfloat16 numbers of the size of x.
+double bfloat16_step(float x);
 
 }  // namespace ck::test
 

@@ -7,7 +7,8 @@ import Testing
   private static let columns = 192
   private static let outputs = 100
   private static let formats = [
-    WeightFormat.q40, .q41, .q80, .affine(4, 64, .bfloat16), .affine(6, 32), .float16, .float32,
+    WeightFormat.q40, .q41, .q80, .affine(4, 64, .bfloat16), .affine(6, 32), .float16, .bfloat16,
+    .float32,
   ]
   private let stream: MLXStream
 
@@ -113,11 +114,11 @@ import Testing
     }
   }
 
-  @Test func roundingToInt8CostsLittle() throws {
+  @Test func roundingActivationsCostsLittle() throws {
     var numbers = Numbers(state: 8)
     let x = numbers.floats(16 * Self.columns, in: -2...2)
     let norm = try MLXArray.zeros([Self.columns], dtype: .float32, on: stream)
-    for format in Self.formats where !format.isFloat {
+    for format in Self.formats {
       var same = Numbers(state: 11)
       let matrix = WeightMatrix(format, rows: Self.outputs, columns: Self.columns, &same)
       let input = try x.withUnsafeBytes {

@@ -22,8 +22,9 @@ import Testing
     }
   }
 
-  /// Rows that int8 with a scale per 16 columns holds exactly, also after a norm or a gate: so that
-  /// kernels and reference differ by float rounding alone, and any slip of an integer shows.
+  /// Rows that int8 with a scale per 16 columns holds exactly, also after a norm or a gate, and
+  /// bfloat16 too: so that kernels and reference differ by float rounding alone, and any slip of an
+  /// integer shows.
   private func exactInputs(
     _ op: LinearOp, rows: Int, columns: Int, _ numbers: inout Numbers
   ) -> (x: [Float], norm: [Float]) {
@@ -33,10 +34,11 @@ import Testing
     let norm = integers(columns)
     var x: [Float] = []
     for _ in 0..<rows {
-      let size = Float.random(in: 0.1...4, using: &numbers)
+      // A power of two, so large that it is its own gate and the norm's epsilon is nothing.
+      let size = Float(32 << Int.random(in: 0...3, using: &numbers))
       switch op {
       case .linear, .linearWithResidual:
-        x += integers(columns).map { $0 * size / 127 }
+        x += integers(columns).map { $0 * size }
       case .normLinear, .logits:
         x += (0..<columns).map { _ in Bool.random(using: &numbers) ? size : -size }
       case .gatedLinear:

@@ -17,6 +17,7 @@ const AttendKernels* attend_kernels(ck_isa isa) {
   switch (isa) {
 #if defined(__x86_64__)
     case CK_ISA_AVX512_VNNI:
+    case CK_ISA_AVX512_BF16:
       return kAttendAvx512;
     case CK_ISA_AVX2:
       return cpu_features().avx_vnni ? kAttendAvxVnni : kAttendAvx2;

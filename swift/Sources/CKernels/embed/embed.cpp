@@ -71,9 +71,8 @@ void unpack_row(const ck_matrix& table, int row, float* out) {
     return;
   }
   const ScaleType type = element_type(format.layout);
-  const size_t element = type == ScaleType::f32 ? 4 : 2;
   for (int k = 0; k < table.columns; k++) {
-    out[k] = load_scale(panel + (k * kPanelRows + lane) * element, type);
+    out[k] = load_scale(panel + format.element_offset(lane, k), type);
   }
 }
 

@@ -14,6 +14,7 @@ Gate gate_kernel(ck_isa isa, ck_activation activation) {
   switch (isa) {
 #if defined(__x86_64__)
     case CK_ISA_AVX512_VNNI:
+    case CK_ISA_AVX512_BF16:
       return silu_gate_avx512;
     case CK_ISA_AVX2:
       return silu_gate_avx2;

@@ -17,7 +17,12 @@ extern "C" {
 /* ---------------------------------------------------------------- machine --------------------- */
 
 /* The numbers are those of VSW_KERNELS_* in vllm_swift.h. */
-typedef enum ck_isa { CK_ISA_AVX2 = 2, CK_ISA_AVX512_VNNI = 3, CK_ISA_NEON = 4 } ck_isa;
+typedef enum ck_isa {
+  CK_ISA_AVX2 = 2,
+  CK_ISA_AVX512_VNNI = 3,
+  CK_ISA_NEON = 4,
+  CK_ISA_AVX512_BF16 = 5 /* with VNNI */
+} ck_isa;
 
 /* Whether this machine runs the instruction set (CPUID with the operating system's support). */
 int ck_isa_supported(ck_isa isa);

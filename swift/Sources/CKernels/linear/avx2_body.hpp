@@ -116,12 +116,17 @@ void multiply_half(const LinearTask& t, int panel, int half, int row) {
   for (int r = 0; r < rows; r++) store(sums[r], t, row + r, panel * kPanelRows + half * kLanes);
 }
 
+/// sums[r] += w * column k of row r
+template <int rows>
+void add_column(__m256 w, int k, const float* const (&x)[rows], __m256 (&sums)[rows]) {
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++) sums[r] = _mm256_fmadd_ps(w, _mm256_set1_ps(x[r][k]), sums[r]);
+}
+
 template <Layout layout, int rows>
 void multiply_float_half(const LinearTask& t, int panel, int half, int row) {
-  constexpr ScaleType kType = layout == Layout::f16    ? ScaleType::f16
-                              : layout == Layout::bf16 ? ScaleType::bf16
-                                                       : ScaleType::f32;
-  constexpr int kStride = layout == Layout::f32 ? 64 : 32;
+  constexpr int kColumns = layout == Layout::bf16 ? 2 : 1;  // at a time
+  constexpr int kStride = layout == Layout::f16 ? 32 : 64;
   const uint8_t* p = t.panels + panel * t.panel_bytes + half * kStride / 2;
   const float* x[rows];
   __m256 sums[rows];
@@ -129,12 +134,17 @@ void multiply_float_half(const LinearTask& t, int panel, int half, int row) {
     x[r] = t.x.floats + static_cast<size_t>(row + r) * t.x.columns;
     sums[r] = _mm256_setzero_ps();
   }
-  for (int k = 0; k < t.x.columns; k++, p += kStride) {
+  for (int k = 0; k < t.x.columns; k += kColumns, p += kStride) {
     if (rows > 1 && half == 0) prefetch<1>(p);
-    __m256 w = load_scales(p, kType);
-#pragma clang loop unroll(full)
-    for (int r = 0; r < rows; r++) {
-      sums[r] = _mm256_fmadd_ps(w, _mm256_set1_ps(x[r][k]), sums[r]);
+    if constexpr (layout == Layout::bf16) {  // the upper halves of floats
+      const __m256i pair = _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
+      const __m256i upper = _mm256_set1_epi32(static_cast<int32_t>(0xffff0000));
+      add_column(_mm256_castsi256_ps(_mm256_slli_epi32(pair, 16)), k, x, sums);
+      if (k + 1 == t.x.columns) break;
+      add_column(_mm256_castsi256_ps(_mm256_and_si256(pair, upper)), k + 1, x, sums);
+    } else {
+      const ScaleType type = layout == Layout::f16 ? ScaleType::f16 : ScaleType::f32;
+      add_column(load_scales(p, type), k, x, sums);
     }
   }
   for (int r = 0; r < rows; r++) store(sums[r], t, row + r, panel * kPanelRows + half * kLanes);

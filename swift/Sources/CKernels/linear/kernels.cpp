@@ -8,6 +8,18 @@ namespace ck {
 extern const LinearKernels* const kLinearAvx512;
 extern const LinearKernels* const kLinearAvx2;
 extern const LinearKernels* const kLinearAvxVnni;
+void multiply_bfloat16_avx512(const LinearTask&);
+void round_avx512(const float*, int, uint16_t*);
+
+static const LinearKernels& avx512_bf16() {
+  static const LinearKernels kernels = [] {
+    LinearKernels kernels = *kLinearAvx512;
+    kernels.multiply[static_cast<int>(Layout::bf16)] = multiply_bfloat16_avx512;
+    kernels.round = round_avx512;
+    return kernels;
+  }();
+  return kernels;
+}
 #elif defined(__aarch64__)
 extern const LinearKernels* const kLinearNeon;
 extern const LinearKernels* const kLinearNeonI8mm;
@@ -19,6 +31,8 @@ const LinearKernels* linear_kernels(ck_isa isa) {
 #if defined(__x86_64__)
     case CK_ISA_AVX512_VNNI:
       return kLinearAvx512;
+    case CK_ISA_AVX512_BF16:
+      return &avx512_bf16();
     case CK_ISA_AVX2:
       return cpu_features().avx_vnni ? kLinearAvxVnni : kLinearAvx2;
 #elif defined(__aarch64__)

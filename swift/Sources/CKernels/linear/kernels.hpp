@@ -20,13 +20,14 @@ struct alignas(32) ActivationGroup {
   float sum;           // of the group's values
 };
 
-/// Prepared rows, one after another. A quantized section reads values and groups, a float section
-/// reads floats.
+/// Prepared rows, one after another. A quantized section reads values and groups, a section of
+/// bfloat16 reads bfloats where the kernels multiply those, any other float section floats.
 struct Activations {
   int rows, columns;
   const int8_t* values;           // [rows, columns]
   const ActivationGroup* groups;  // [rows, columns / 32]
   const float* floats;            // [rows, columns]
+  const uint16_t* bfloats;        // [rows, columns rounded up to pairs]
 };
 
 /// All rows of x times some panels of a section.
@@ -47,6 +48,9 @@ struct LinearKernels {
   void (*multiply[kLayouts])(const LinearTask&);
   /// columns: a multiple of 32.
   void (*quantize)(const float* x, int columns, int8_t* values, ActivationGroup* groups);
+  /// To bfloat16, and 0 after an odd number of columns; null where sections of bfloat16 read
+  /// floats.
+  void (*round)(const float* x, int columns, uint16_t* bfloats) = nullptr;
 };
 
 /// Null where this build has none.

@@ -8,7 +8,9 @@
 //     u4, s4: 4 vectors; vector i has columns 4 i ... 4 i + 3 in the low nibbles of its bytes and
 //             16 + 4 i ... in the high ones, so that GGUF's blocks are transposed as they are
 //     u8, s8: 8 vectors; vector j has columns 4 j ... 4 j + 3
-//   float:     [columns][16]
+//   f16, f32:  [columns][16]
+//   bf16:      [pairs of columns][16][2]: what vdpbf16ps multiplies, and 32 bits from which a shift
+//              and a mask make two floats; the last pair may lack its second column, and has 0
 // All instruction sets share this layout: a 64-byte vector is one, two or four registers. The last
 // panel of a section is padded with zero rows. See ckernels.h for the formats it is made from.
 #ifndef CK_LAYOUT_HPP
@@ -58,10 +60,18 @@ struct PanelFormat {
     int groups = scales_a_block() * groups_per_scale;
     return group / groups * block_bytes() + block_scale_bytes() + group % groups * group_bytes();
   }
+  /// Bytes of a value of a float layout.
+  size_t element_bytes() const { return layout == Layout::f32 ? 4 : 2; }
+  /// Where a value of a float layout starts in a panel.
+  size_t element_offset(int row, int column) const {
+    size_t index = layout == Layout::bf16 ? (column / 2 * kPanelRows + row) * 2 + column % 2
+                                          : column * kPanelRows + row;
+    return index * element_bytes();
+  }
   size_t panel_bytes(int columns) const {
     if (is_float(layout)) {
-      size_t element = layout == Layout::f32 ? 4 : 2;
-      return (element * kPanelRows * columns + 63) / 64 * 64;
+      int stored = layout == Layout::bf16 ? (columns + 1) / 2 * 2 : columns;
+      return (element_bytes() * kPanelRows * stored + 63) / 64 * 64;
     }
     int groups = columns / kGroupColumns, a_block = scales_a_block() * groups_per_scale;
     return (groups + a_block - 1) / a_block * block_scale_bytes() + groups * group_bytes();

@@ -205,12 +205,18 @@ void multiply_part(const LinearTask& t, int panel, int output, int row) {
   }
 }
 
+/// sums[r][n] += w * column k of row r
+template <int rows, int registers>
+void add_column(float32x4_t w, int n, int k, const float* const (&x)[rows],
+                float32x4_t (&sums)[rows][registers]) {
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++) sums[r][n] = vfmaq_n_f32(sums[r][n], w, x[r][k]);
+}
+
 template <Layout layout, int rows, int registers>
 void multiply_float_part(const LinearTask& t, int panel, int output, int row) {
-  constexpr ScaleType kType = layout == Layout::f16    ? ScaleType::f16
-                              : layout == Layout::bf16 ? ScaleType::bf16
-                                                       : ScaleType::f32;
-  constexpr int kBytes = layout == Layout::f32 ? 4 : 2;
+  constexpr int kColumns = layout == Layout::bf16 ? 2 : 1;  // at a time
+  constexpr int kBytes = layout == Layout::f16 ? 2 : 4;     // of an output's
   const uint8_t* p = t.panels + panel * t.panel_bytes + output * kBytes;
   const float* x[rows];
   float32x4_t sums[rows][registers];
@@ -218,12 +224,20 @@ void multiply_float_part(const LinearTask& t, int panel, int output, int row) {
     x[r] = t.x.floats + static_cast<size_t>(row + r) * t.x.columns;
     for (int n = 0; n < registers; n++) sums[r][n] = vdupq_n_f32(0);
   }
-  for (int k = 0; k < t.x.columns; k++, p += kPanelRows * kBytes) {
+  for (int k = 0; k < t.x.columns; k += kColumns, p += kPanelRows * kBytes) {
     __builtin_prefetch(p + kPrefetchBytes);
 #pragma clang loop unroll(full)
     for (int n = 0; n < registers; n++) {
-      float32x4_t w = load_scales(p + n * kLanes * kBytes, kType);
-      for (int r = 0; r < rows; r++) sums[r][n] = vfmaq_n_f32(sums[r][n], w, x[r][k]);
+      const uint8_t* from = p + n * kLanes * kBytes;
+      if constexpr (layout == Layout::bf16) {  // the upper halves of floats
+        const uint32x4_t pair = vreinterpretq_u32_u8(vld1q_u8(from));
+        const uint32x4_t second = vandq_u32(pair, vdupq_n_u32(0xffff0000));
+        add_column(vreinterpretq_f32_u32(vshlq_n_u32(pair, 16)), n, k, x, sums);
+        if (k + 1 < t.x.columns) add_column(vreinterpretq_f32_u32(second), n, k + 1, x, sums);
+      } else {
+        const ScaleType type = layout == Layout::f16 ? ScaleType::f16 : ScaleType::f32;
+        add_column(load_scales(from, type), n, k, x, sums);
+      }
     }
   }
   for (int r = 0; r < rows; r++) {

@@ -115,16 +115,15 @@ void pack_affine(const PanelFormat& format, const SourceRow (&rows)[kPanelRows],
 }
 
 void pack_floats(const PanelFormat& format, const SourceRow (&rows)[kPanelRows], uint8_t* panel) {
-  const size_t element = format.layout == Layout::f32 ? 4 : 2;
+  const size_t element = format.element_bytes();
   const int columns = rows[0].source->columns;
   for (int n = 0; n < kPanelRows; n++) {
     if (rows[n].row < 0) continue;
     const ck_source& source = *rows[n].source;
-    uint8_t* to = panel + n * element;
     if (source.format != CK_FLOAT32 || format.layout == Layout::f32) {
       const uint8_t* from = row_start(source.data, rows[n], columns * element);
       for (int k = 0; k < columns; k++) {
-        std::memcpy(to + k * element * kPanelRows, from + k * element, element);
+        std::memcpy(panel + format.element_offset(n, k), from + k * element, element);
       }
       continue;
     }
@@ -134,7 +133,7 @@ void pack_floats(const PanelFormat& format, const SourceRow (&rows)[kPanelRows],
       std::memcpy(&value, from + k * sizeof value, sizeof value);
       uint16_t bits = static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16);
       if (format.layout == Layout::f16) half_from_float(value, bits);
-      put16(to + k * 2 * kPanelRows, bits);
+      put16(panel + format.element_offset(n, k), bits);
     }
   }
 }

@@ -23,6 +23,8 @@ size_t aligned(size_t bytes) {
   return (bytes + Scratch::kAlignment - 1) / Scratch::kAlignment * Scratch::kAlignment;
 }
 
+size_t whole_pairs(size_t columns) { return (columns + 1) / 2 * 2; }
+
 /// Of rows that are multiplied at a time.
 int chunk_count(int rows) { return (rows + kRowsAPiece - 1) / kRowsAPiece; }
 
@@ -37,7 +39,9 @@ const LinearKernels& kernels_for(const ck_matrix& matrix) {
 Projection::Projection(const ck_matrix& matrix, int max_rows, Scratch& scratch)
     : matrix_(matrix), kernels_(kernels_for(matrix)), scratch_(scratch) {
   for (const Section& section : matrix.sections) {
-    (is_float(section.format.layout) ? floats_ : quantized_) = true;
+    const Layout layout = section.format.layout;
+    const bool bfloats = layout == Layout::bf16 && kernels_.round != nullptr;
+    (bfloats ? bfloats_ : is_float(layout) ? floats_ : quantized_) = true;
   }
   cut_into_pieces();
   scratch.reserve(prepared_bytes(max_rows));
@@ -68,6 +72,7 @@ size_t Projection::prepared_bytes(int rows) const {
     bytes += aligned(rows * columns / kGroupColumns * sizeof(ActivationGroup));
   }
   if (floats_) bytes += aligned(rows * columns * sizeof(float));
+  if (bfloats_) bytes += aligned(rows * whole_pairs(columns) * sizeof(uint16_t));
   return bytes;
 }
 
@@ -80,7 +85,11 @@ Projection::Prepared Projection::prepared_at(uint8_t* memory, int rows) const {
     prepared.groups = reinterpret_cast<ActivationGroup*>(memory);
     memory += aligned(rows * columns / kGroupColumns * sizeof(ActivationGroup));
   }
-  if (floats_) prepared.floats = reinterpret_cast<float*>(memory);
+  if (floats_) {
+    prepared.floats = reinterpret_cast<float*>(memory);
+    memory += aligned(rows * columns * sizeof(float));
+  }
+  if (bfloats_) prepared.bfloats = reinterpret_cast<uint16_t*>(memory);
   return prepared;
 }
 
@@ -92,6 +101,7 @@ void Projection::prepare_row(const Step& step, int row, float* buffer, const Pre
                       to.groups + row * columns / kGroupColumns);
   }
   if (floats_) std::memcpy(to.floats + row * columns, x, columns * sizeof(float));
+  if (bfloats_) kernels_.round(x, matrix_.columns, to.bfloats + row * whole_pairs(columns));
 }
 
 void Projection::multiply(const Piece& piece, const Prepared& from, int first_row, int rows,
@@ -102,12 +112,14 @@ void Projection::multiply(const Piece& piece, const Prepared& from, int first_ro
   const int first_output = piece.first_panel * kPanelRows;
   const size_t offset = first_row * stride + section.first_row + first_output;
   LinearTask task{};
-  task.x = {rows, matrix_.columns, nullptr, nullptr, nullptr};
+  task.x.rows = rows;
+  task.x.columns = matrix_.columns;
   if (quantized_) {
     task.x.values = from.values + first_row * columns;
     task.x.groups = from.groups + first_row * columns / kGroupColumns;
   }
   if (floats_) task.x.floats = from.floats + first_row * columns;
+  if (bfloats_) task.x.bfloats = from.bfloats + first_row * whole_pairs(columns);
   task.format = section.format;
   task.panels = section.panels + piece.first_panel * panel_bytes;
   task.panel_count = piece.panel_count;

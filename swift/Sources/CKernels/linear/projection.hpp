@@ -42,6 +42,7 @@ class Projection : public Node {
     int8_t* values;
     ActivationGroup* groups;
     float* floats;
+    uint16_t* bfloats;
   };
 
   void cut_into_pieces();
@@ -57,9 +58,10 @@ class Projection : public Node {
   const LinearKernels& kernels_;
   Scratch& scratch_;
   std::vector<Piece> pieces_;
-  int chunks_ = 0;                           // of rows, in the step that was prepared
-  Deal deal_;                                // of each piece times each chunk
-  bool quantized_ = false, floats_ = false;  // which forms of a row the sections read
+  int chunks_ = 0;  // of rows, in the step that was prepared
+  Deal deal_;       // of each piece times each chunk
+  // Which forms of a row the sections read.
+  bool quantized_ = false, floats_ = false, bfloats_ = false;
 };
 
 }  // namespace ck

@@ -43,6 +43,7 @@ CpuFeatures detect() {
                          (b7 & kAvx512) == kAvx512 && (c7 & kVnni);
   if (subleaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) {
     features.avx_vnni = features.avx2 && (a & (1u << 4));
+    features.avx512_bf16 = features.avx512_vnni && (a & (1u << 5));
   }
   return features;
 }
@@ -94,6 +95,8 @@ extern "C" int ck_isa_supported(ck_isa isa) {
       return features.avx2;
     case CK_ISA_AVX512_VNNI:
       return features.avx512_vnni;
+    case CK_ISA_AVX512_BF16:
+      return features.avx512_bf16;
     case CK_ISA_NEON:
       return features.neon_dot;
   }
@@ -101,7 +104,7 @@ extern "C" int ck_isa_supported(ck_isa isa) {
 }
 
 extern "C" int ck_isa_best(void) {
-  for (ck_isa isa : {CK_ISA_AVX512_VNNI, CK_ISA_AVX2, CK_ISA_NEON}) {
+  for (ck_isa isa : {CK_ISA_AVX512_BF16, CK_ISA_AVX512_VNNI, CK_ISA_AVX2, CK_ISA_NEON}) {
     if (ck_isa_supported(isa)) return isa;
   }
   return 0;

@@ -11,6 +11,7 @@ struct CpuFeatures {
   bool avx2 = false;         // with FMA and F16C
   bool avx_vnni = false;     // VEX-encoded vpdpbusd
   bool avx512_vnni = false;  // with AVX-512 F, BW, VL, DQ
+  bool avx512_bf16 = false;  // with VNNI
   bool neon_dot = false;     // sdot, udot
   bool neon_i8mm = false;    // smmla, usdot
 };

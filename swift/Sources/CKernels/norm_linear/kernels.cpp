@@ -14,6 +14,7 @@ RmsNorm rms_norm_kernel(ck_isa isa) {
   switch (isa) {
 #if defined(__x86_64__)
     case CK_ISA_AVX512_VNNI:
+    case CK_ISA_AVX512_BF16:
       return rms_norm_avx512;
     case CK_ISA_AVX2:
       return rms_norm_avx2;

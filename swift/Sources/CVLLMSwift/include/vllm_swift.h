@@ -148,7 +148,8 @@ enum {
   VSW_KERNELS_REFERENCE = 1,
   VSW_KERNELS_AVX2 = 2,
   VSW_KERNELS_AVX512_VNNI = 3,
-  VSW_KERNELS_NEON = 4
+  VSW_KERNELS_NEON = 4,
+  VSW_KERNELS_AVX512_BF16 = 5
 };
 
 typedef struct vsw_model_params {
