@@ -53,8 +53,12 @@ STORAGE: dict[str, tuple[mx.Dtype, dict[str, int] | None]] = {
     "float32": (mx.float32, None),
     "float16": (mx.float16, None),
     "bfloat16": (mx.bfloat16, None),
+    "2 bits, groups of 32": (mx.float32, {"bits": 2, "group_size": 32}),
+    "3 bits, groups of 64": (mx.float16, {"bits": 3, "group_size": 64}),
     "4 bits, groups of 32": (mx.float16, {"bits": 4, "group_size": 32}),
     "4 bits, groups of 64": (mx.bfloat16, {"bits": 4, "group_size": 64}),
+    "5 bits, groups of 32": (mx.bfloat16, {"bits": 5, "group_size": 32}),
+    "6 bits, groups of 64": (mx.float16, {"bits": 6, "group_size": 64}),
     "8 bits, groups of 32": (mx.bfloat16, {"bits": 8, "group_size": 32}),
     "8 bits, groups of 64": (mx.float32, {"bits": 8, "group_size": 64}),
 }
@@ -92,6 +96,16 @@ def test_weight_formats(name: str, kernels: str, tmp_path: Path) -> None:
         ours = our_logits(engine, TOKENS)
     activations = INT8 if quantization else BFLOAT16 if dtype == mx.bfloat16 else CACHE_16_BIT
     assert_close(ours, mlx_logits(folder, TOKENS), kernels, activations)
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 8])
+def test_weights_take_as_much_memory_as_in_their_file(bits: int, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, Shape(), mx.float16, {"bits": bits, "group_size": 32})
+    tensors = mx.load(str(folder / "model.safetensors"))
+    assert isinstance(tensors, dict)
+    stored = sum(tensor.nbytes for tensor in tensors.values() if tensor.ndim == 2)
+    with opened(folder, "auto") as engine:
+        assert engine.info.weight_bytes == stored
 
 
 @pytest.mark.parametrize("kernels", KERNELS)

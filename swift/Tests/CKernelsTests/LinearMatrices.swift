@@ -41,7 +41,7 @@ struct WeightFormat: CustomStringConvertible, Sendable {
   static let floats = [float32, float16, bfloat16]
   static let affine =
     [2, 3, 4, 5, 6, 8].flatMap { bits in [32, 64, 128].map { affine(bits, $0) } }
-    + [4, 8].flatMap { [affine($0, 64, .bfloat16), affine($0, 32, .float32)] }
+    + [2, 3, 4, 5, 6, 8].flatMap { [affine($0, 64, .bfloat16), affine($0, 32, .float32)] }
   static let all = gguf + floats + affine
 
   var isFloat: Bool { bits == 0 }

@@ -4,11 +4,11 @@ import Testing
 
 /// What the ops with a matrix promise of a single row.
 @Suite(.serialized) struct LinearRowTests {
-  private static let columns = 192
+  private static let columns = 256
   private static let outputs = 100
   private static let formats = [
-    WeightFormat.q40, .q41, .q80, .affine(4, 64, .bfloat16), .affine(6, 32), .float16, .bfloat16,
-    .float32,
+    WeightFormat.q40, .q41, .q80, .affine(2, 128), .affine(3, 64), .affine(4, 64, .bfloat16),
+    .affine(5, 32, .float32), .affine(6, 32), .float16, .bfloat16, .float32,
   ]
   private let stream: MLXStream
 
@@ -133,6 +133,18 @@ import Testing
         let power = expected.map { $0 * $0 }.reduce(0, +)
         #expect(error < 1e-4 * power, "\(format)")  // 1% of the root mean square
       }
+    }
+  }
+
+  @Test(arguments: WeightFormat.all.filter { $0.format == CK_AFFINE })
+  func weightsTakeAsManyBytesAsInTheirCheckpoint(_ format: WeightFormat) throws {
+    var numbers = Numbers(state: 9)
+    let (rows, columns) = (96, 512)
+    let matrix = WeightMatrix(format, rows: rows, columns: columns, &numbers)
+    let scaleBits = 2 * WeightFormat.encoded(0, as: format.scaleType).count * 8
+    let bits = rows * columns * format.bits + rows * (columns / format.groupSize) * scaleBits
+    for isa in instructionSets {
+      #expect(ck_matrix_bytes(try PackedMatrix([matrix], isa).handle) == bits / 8, "\(format)")
     }
   }
 

@@ -88,7 +88,7 @@ import Testing
   @Test(arguments: [1, 2, 3, 4, 7, 8, 9, 16, 31, 64])
   func equalsTheReferenceForRows(_ rows: Int) throws {
     for op in LinearOp.allCases {
-      for format in [WeightFormat.q41, .q80, .affine(4, 64), .bfloat16] {
+      for format in [WeightFormat.q41, .q80, .affine(3, 64), .affine(6, 32), .bfloat16] {
         try check(op, format, rows: rows, columns: 192, outputs: 32, seed: UInt64(rows))
       }
     }

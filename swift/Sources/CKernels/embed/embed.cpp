@@ -28,17 +28,24 @@ ScaleType element_type(Layout layout) {
                                   : ScaleType::f32;
 }
 
-/// Quantized values of a group of one lane.
+/// Adds a plane of one lane to its codes, from bit `low` on.
+void add_plane(const uint8_t* lane, int low, int bits, uint8_t (&q)[kGroupColumns]) {
+  const uint32_t mask = ((1u << bits) - 1) * 0x01010101;
+  for (int j = 0; j < 8; j++) {
+    uint32_t vector, quad;
+    std::memcpy(&vector, lane + 64 * (j % bits), 4);
+    std::memcpy(&quad, q + 4 * j, 4);
+    quad |= (vector >> bits * (j / bits) & mask) << low;
+    std::memcpy(q + 4 * j, &quad, 4);
+  }
+}
+
+/// Codes of a group of one lane.
 void load_group(Layout layout, const uint8_t* lane, uint8_t (&q)[kGroupColumns]) {
-  if (layout == Layout::u8 || layout == Layout::s8) {
-    for (int j = 0; j < 8; j++) std::memcpy(q + 4 * j, lane + 64 * j, 4);
-    return;
-  }
-  for (int i = 0; i < 16; i++) {
-    uint8_t packed = lane[64 * (i / 4) + i % 4];
-    q[i] = packed & 15;
-    q[16 + i] = packed >> 4;
-  }
+  const int bits = code_bits(layout), first = first_plane_bits(layout);
+  std::memset(q, 0, sizeof q);
+  add_plane(lane, 0, first, q);
+  if (bits > first) add_plane(lane + 64 * first, first, bits - first, q);
 }
 
 void unpack_quantized(const PanelFormat& format, const uint8_t* panel, int lane, int columns,

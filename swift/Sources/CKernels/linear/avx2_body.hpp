@@ -74,7 +74,7 @@ void multiply_half(const LinearTask& t, int panel, int half, int row) {
   const uint8_t *at = t.panels + panel * t.panel_bytes, *scales = at;
   const int scales_a_block = t.format.scales_a_block();
   const size_t block_scale_bytes = t.format.block_scale_bytes();
-  constexpr int kLines = layout == Layout::u4 || layout == Layout::s4 ? 5 : 9;
+  constexpr int kLines = code_bits(layout) + 1;  // scales, and a group
 
   const int8_t* x[rows];
   const ActivationGroup* x_groups[rows];
@@ -222,7 +222,8 @@ void quantize(const float* x, int columns, int8_t* values, ActivationGroup* grou
 }
 
 constexpr LinearKernels kKernels = {
-    {multiply<Layout::u4>, multiply<Layout::s4>, multiply<Layout::u8>, multiply<Layout::s8>,
+    {multiply<Layout::u2>, multiply<Layout::u3>, multiply<Layout::u4>, multiply<Layout::s4>,
+     multiply<Layout::u5>, multiply<Layout::u6>, multiply<Layout::u8>, multiply<Layout::s8>,
      multiply<Layout::f16>, multiply<Layout::bf16>, multiply<Layout::f32>},
     quantize,
 };

@@ -2,9 +2,9 @@
 // across lanes; an activation is broadcast from memory as the operand of vpdpbusd.
 //
 // What counts is the work of the two pipes that multiply: 8 vpdpbusd a group of 32 columns and row,
-// and all else. A half's scale is a whole multiple of the row's unit, so that of 4-bit weights,
-// whose dot products fit 16 bits, one vpmaddwd scales and adds both halves, where floats take two
-// multiplications.
+// and all else. A half's scale is a whole multiple of the row's unit, so that of weights of up to
+// 4 bits, whose dot products fit 16 bits, one vpmaddwd scales and adds both halves, where floats
+// take two multiplications.
 #if defined(__x86_64__)
 
 #include <immintrin.h>
@@ -28,34 +28,47 @@ int32_t multiples(const Group& group) {
   return both;
 }
 
+/// w[j] = or |= quad j of a plane, as bits `low` and up of bytes.
+template <int bits, int low>
+void load_plane(const uint8_t* p, __m512i (&w)[8]) {
+  const __m512i mask = _mm512_set1_epi8(static_cast<char>(((1 << bits) - 1) << low));
+#pragma clang loop unroll(full)
+  for (int j = 0; j < 8; j++) {
+    const int right = bits * (j / bits) - low;
+    __m512i field = _mm512_load_si512(p + 64 * (j % bits));
+    if (right > 0) field = _mm512_srli_epi16(field, right);
+    if (right < 0) field = _mm512_slli_epi16(field, -right);
+    // mask & field, and that | w[j]
+    w[j] = low == 0 ? _mm512_and_si512(mask, field)
+                    : _mm512_ternarylogic_epi32(mask, field, w[j], 0xea);
+  }
+}
+
 /// The 8 vectors of a group: vector j has columns 4 j ... 4 j + 3 of 16 outputs, as bytes.
 template <Layout layout>
 void load_group(const uint8_t* p, __m512i (&w)[8]) {
-  if constexpr (layout == Layout::u4 || layout == Layout::s4) {
-    const __m512i low = _mm512_set1_epi8(15);
-    for (int i = 0; i < 4; i++) {
-      __m512i packed = _mm512_load_si512(p + 64 * i);
-      w[i] = _mm512_and_si512(packed, low);
-      w[4 + i] = _mm512_and_si512(_mm512_srli_epi16(packed, 4), low);
-    }
-  } else {
+  constexpr int kFirst = first_plane_bits(layout), kSecond = code_bits(layout) - kFirst;
+  if constexpr (kFirst == 8) {
     for (int j = 0; j < 8; j++) w[j] = _mm512_load_si512(p + 64 * j);
+  } else {
+    load_plane<kFirst, 0>(p, w);
   }
+  if constexpr (kSecond > 0) load_plane<kSecond, kFirst>(p + 64 * kFirst, w);
 }
 
 /// The group's dot product of activations, in units of their row, with codes of weights.
 template <Layout layout>
 __m512 combine(__m512i low, __m512i high, const Group& group) {
-  if constexpr (layout == Layout::u4 || layout == Layout::s4) {
+  if constexpr (code_bits(layout) <= 4) {
     const __m512i first = _mm512_set1_epi32(0xffff);
     const __m512i pairs = _mm512_ternarylogic_epi32(first, low, _mm512_slli_epi32(high, 16), 0xca);
     const __m512i by = _mm512_set1_epi32(multiples(group));
-    if constexpr (layout == Layout::u4) return _mm512_cvtepi32_ps(_mm512_madd_epi16(pairs, by));
+    if constexpr (layout != Layout::s4) return _mm512_cvtepi32_ps(_mm512_madd_epi16(pairs, by));
     const __m512i offset = _mm512_set1_epi32(group.offset4);
     return _mm512_cvtepi32_ps(_mm512_dpwssd_epi32(offset, pairs, by));
   } else {
     const __m512 by = _mm512_set1_ps(group.scale[0]), a = _mm512_cvtepi32_ps(low);
-    const __m512 scaled = layout == Layout::u8
+    const __m512 scaled = layout != Layout::s8
                               ? _mm512_mul_ps(a, by)
                               : _mm512_fmadd_ps(a, by, _mm512_set1_ps(group.offset8));
     return _mm512_fmadd_ps(_mm512_cvtepi32_ps(high), _mm512_set1_ps(group.scale[1]), scaled);
@@ -72,7 +85,7 @@ void multiply_block(const LinearTask& t, int panel, int row) {
   const size_t scale_stride = t.format.scale_stride();
   const size_t bias_offset = kPanelRows * t.format.scale_bytes();
   const size_t group_bytes = t.format.group_bytes();
-  constexpr int kLines = layout == Layout::u4 || layout == Layout::s4 ? 5 : 9;
+  constexpr int kLines = code_bits(layout) + 1;  // scales, and a group
 
   const int8_t* x[rows];
   const Group* x_groups[rows];
@@ -132,7 +145,8 @@ template <Layout layout>
 constexpr auto multiply = multiply_rows<QuantizedBlock<layout>>;
 
 constexpr LinearKernels kKernels = {
-    {multiply<Layout::u4>, multiply<Layout::s4>, multiply<Layout::u8>, multiply<Layout::s8>,
+    {multiply<Layout::u2>, multiply<Layout::u3>, multiply<Layout::u4>, multiply<Layout::s4>,
+     multiply<Layout::u5>, multiply<Layout::u6>, multiply<Layout::u8>, multiply<Layout::s8>,
      multiply_float16_avx512, multiply_bfloat16_as_float_avx512, multiply_float32_avx512},
     quantize_avx512,
 };

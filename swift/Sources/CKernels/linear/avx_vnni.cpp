@@ -7,12 +7,10 @@
 
 #pragma clang attribute push(__attribute__((target("avx2,avxvnni,fma,f16c"))), apply_to = function)
 
+#include "avx2_codes.hpp"
+
 namespace ck {
 namespace {
-
-__m256i load_vector(const uint8_t* p) {
-  return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
-}
 
 /// dots[r] += w * columns 4 quad ... 4 quad + 3 of row r
 template <int rows>
@@ -26,17 +24,9 @@ void add_quads(__m256i w, const int8_t* const (&x)[rows], int quad, __m256i (&do
 
 template <Layout layout, int half, int rows>
 void add_dots(const uint8_t* values, const int8_t* const (&x)[rows], __m256i (&dots)[rows]) {
-  const __m256i low = _mm256_set1_epi8(15);
 #pragma clang loop unroll(full)
   for (int j = 4 * half; j < 4 * half + 4; j++) {
-    __m256i w;
-    if constexpr (layout == Layout::u4 || layout == Layout::s4) {
-      __m256i packed = load_vector(values + 64 * (j % 4));
-      w = _mm256_and_si256(half == 0 ? packed : _mm256_srli_epi16(packed, 4), low);
-    } else {
-      w = load_vector(values + 64 * j);
-    }
-    add_quads<rows>(w, x, j, dots);
+    add_quads<rows>(load_quad<layout>(values, j), x, j, dots);
   }
 }
 

@@ -5,9 +5,11 @@
 //   quantized: blocks of 1 or 2 scale groups, as many as fill 64 bytes with scales:
 //              [scale groups][scales 16, biases 16 unless symmetric], padded to 64 bytes, then
 //              [groups of 32 columns][vectors of 64 bytes]: lane n of a vector is 4 bytes of row n
-//     u4, s4: 4 vectors; vector i has columns 4 i ... 4 i + 3 in the low nibbles of its bytes and
-//             16 + 4 i ... in the high ones, so that GGUF's blocks are transposed as they are
-//     u8, s8: 8 vectors; vector j has columns 4 j ... 4 j + 3
+//              A vector has 4 columns' bits in each of its bytes' fields. A plane of b bits is b
+//              vectors: columns 4 j ... 4 j + 3, quad j, lie in vector j % b, in bits b * (j / b)
+//              and up of its bytes. Codes of 2, 4 and 8 bits are one plane; 3 bits are a plane of
+//              the low 2 and one of the high bit; 5 and 6 a plane of the low 4 and one of the rest.
+//              So the nibbles of GGUF's blocks are transposed as they are.
 //   f16, f32:  [columns][16]
 //   bf16:      [pairs of columns][16][2]: what vdpbf16ps multiplies, and 32 bits from which a shift
 //              and a mask make two floats; the last pair may lack its second column, and has 0
@@ -25,13 +27,26 @@ constexpr int kPanelRows = 16;
 constexpr int kGroupColumns = 32;
 
 /// u: scale * q + bias. s: scale * (q - 8) and scale * (q - 128).
-enum class Layout : uint8_t { u4, s4, u8, s8, f16, bf16, f32 };
-constexpr int kLayouts = 7;
+enum class Layout : uint8_t { u2, u3, u4, s4, u5, u6, u8, s8, f16, bf16, f32 };
+constexpr int kLayouts = 11;
 
 enum class ScaleType : uint8_t { f16, bf16, f32 };
 
 constexpr bool is_float(Layout layout) { return layout >= Layout::f16; }
-constexpr bool has_bias(Layout layout) { return layout == Layout::u4 || layout == Layout::u8; }
+constexpr bool has_bias(Layout layout) {
+  return !is_float(layout) && layout != Layout::s4 && layout != Layout::s8;
+}
+
+/// Of a quantized layout; also the 64-byte vectors of a group of 32 columns.
+constexpr int code_bits(Layout layout) {
+  constexpr int kBits[] = {2, 3, 4, 4, 5, 6, 8, 8};
+  return kBits[static_cast<int>(layout)];
+}
+/// Bits in the first of at most two planes.
+constexpr int first_plane_bits(Layout layout) {
+  const int bits = code_bits(layout);
+  return bits == 8 ? 8 : bits >= 4 ? 4 : 2;
+}
 
 /// How the weights of a section are stored.
 struct PanelFormat {
@@ -45,7 +60,7 @@ struct PanelFormat {
   /// Bytes of a scale group's scales and biases.
   size_t scale_stride() const { return kPanelRows * scale_bytes() * (has_bias(layout) ? 2 : 1); }
   /// Bytes of a group of 32 columns of a panel.
-  size_t group_bytes() const { return layout == Layout::u4 || layout == Layout::s4 ? 256 : 512; }
+  size_t group_bytes() const { return 64 * code_bits(layout); }
   /// Scale groups whose scales lie together.
   int scales_a_block() const { return scale_stride() < 64 ? 2 : 1; }
   /// Bytes of a block's scales.

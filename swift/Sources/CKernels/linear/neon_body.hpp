@@ -46,17 +46,29 @@ int32_t first_dot(const ActivationGroup& group, int half) {
   return 0;
 }
 
+/// Quad j of a plane at `p`, as bits `low` and up of bytes. See layout.hpp.
+template <int bits, int low>
+uint8x16_t load_field(const uint8_t* p, int j) {
+  const int left = low - bits * (j / bits);
+  uint8x16_t field = vld1q_u8(p + 64 * (j % bits));
+  if (left != 0) field = vshlq_u8(field, vdupq_n_s8(static_cast<int8_t>(left)));
+  if (left == bits - 8) return field;  // the topmost bits: nothing is left of the others
+  return vandq_u8(field, vdupq_n_u8(((1 << bits) - 1) << low));
+}
+
 /// 4 columns, number `quad` of their half, of 4 outputs.
 template <Layout layout, int half>
 int8x16_t load_weights(const uint8_t* values, int quad) {
-  if constexpr (layout == Layout::u4 || layout == Layout::s4) {
-    uint8x16_t packed = vld1q_u8(values + 64 * quad);
-    return vreinterpretq_s8_u8(half == 0 ? vandq_u8(packed, vdupq_n_u8(15))
-                                         : vshrq_n_u8(packed, 4));
-  } else {
-    uint8x16_t bytes = vld1q_u8(values + 64 * (4 * half + quad));
-    return vreinterpretq_s8_u8(veorq_u8(bytes, vdupq_n_u8(128)));
+  constexpr int kFirst = first_plane_bits(layout), kSecond = code_bits(layout) - kFirst;
+  const int j = 4 * half + quad;
+  if constexpr (kFirst == 8) {
+    return vreinterpretq_s8_u8(veorq_u8(vld1q_u8(values + 64 * j), vdupq_n_u8(128)));
   }
+  uint8x16_t codes = load_field<kFirst, 0>(values, j);
+  if constexpr (kSecond > 0) {
+    codes = vorrq_u8(codes, load_field<kSecond, kFirst>(values + 64 * kFirst, j));
+  }
+  return vreinterpretq_s8_u8(codes);
 }
 
 template <Layout layout, int half, int quad, int rows, int registers>
@@ -313,7 +325,8 @@ void quantize(const float* x, int columns, int8_t* values, ActivationGroup* grou
 }
 
 constexpr LinearKernels kKernels = {
-    {multiply<Layout::u4>, multiply<Layout::s4>, multiply<Layout::u8>, multiply<Layout::s8>,
+    {multiply<Layout::u2>, multiply<Layout::u3>, multiply<Layout::u4>, multiply<Layout::s4>,
+     multiply<Layout::u5>, multiply<Layout::u6>, multiply<Layout::u8>, multiply<Layout::s8>,
      multiply<Layout::f16>, multiply<Layout::bf16>, multiply<Layout::f32>},
     quantize,
 };

@@ -77,17 +77,26 @@ using Unpack = void (*)(const uint8_t*, uint8_t (&)[kGroupColumns]);
 /// By the number of bits.
 constexpr Unpack kUnpack[] = {nullptr,   nullptr,   unpack<2>, unpack<3>, unpack<4>,
                               unpack<5>, unpack<6>, nullptr,   unpack<8>};
+constexpr Layout kAffineLayouts[] = {{},         {},         Layout::u2, Layout::u3, Layout::u4,
+                                     Layout::u5, Layout::u6, {},         Layout::u8};
 
-/// 4-bit values as the nibbles of a panel.
-void order_nibbles(const uint8_t (&q)[kGroupColumns], uint8_t (&out)[16]) {
-  for (int i = 0; i < 16; i++) out[i] = q[i] | q[16 + i] << 4;
+/// Writes `bits` bits of a row's codes, from bit `low` on, as a plane.
+void put_plane(const uint8_t (&q)[kGroupColumns], int low, int bits, uint8_t* to) {
+  const uint32_t mask = ((1u << bits) - 1) * 0x01010101;
+  uint32_t vectors[8] = {};
+  for (int j = 0; j < 8; j++) {
+    uint32_t quad;
+    std::memcpy(&quad, q + 4 * j, 4);
+    vectors[j % bits] |= (quad >> low & mask) << bits * (j / bits);
+  }
+  for (int i = 0; i < bits; i++) std::memcpy(to + 64 * i, vectors + i, 4);
 }
 
 void pack_affine(const PanelFormat& format, const SourceRow (&rows)[kPanelRows], uint8_t* panel) {
-  const ck_source& first = *rows[0].source;
-  const int groups = first.columns / kGroupColumns;
+  const ck_source& some = *rows[0].source;
+  const int groups = some.columns / kGroupColumns, first = first_plane_bits(format.layout);
   const size_t scale = format.scale_bytes();
-  const size_t scales_a_row = first.columns / first.group_size * scale;
+  const size_t scales_a_row = some.columns / some.group_size * scale;
   for (int n = 0; n < kPanelRows; n++) {
     if (rows[n].row < 0) continue;  // memory of a new panel is zero
     const ck_source& source = *rows[n].source;
@@ -102,14 +111,10 @@ void pack_affine(const PanelFormat& format, const SourceRow (&rows)[kPanelRows],
     const uint8_t* stream = row_start(source.data, rows[n], groups * group_stream);
     for (int g = 0; g < groups; g++, stream += group_stream) {
       uint8_t* to = panel + format.values_offset(g) + 4 * n;
-      uint8_t q[kGroupColumns], nibbles[16];
+      uint8_t q[kGroupColumns];
       kUnpack[source.bits](stream, q);
-      if (format.layout == Layout::u4) {
-        order_nibbles(q, nibbles);
-        for (int i = 0; i < 4; i++) std::memcpy(to + 64 * i, nibbles + 4 * i, 4);
-      } else {
-        for (int j = 0; j < 8; j++) std::memcpy(to + 64 * j, q + 4 * j, 4);
-      }
+      put_plane(q, 0, first, to);
+      if (source.bits > first) put_plane(q, first, source.bits - first, to + 64 * first);
     }
   }
 }
@@ -172,7 +177,7 @@ const char* affine_obstacle(const ck_source& source) {
 }
 
 PanelFormat affine_format(const ck_source& source) {
-  return {source.bits <= 4 ? Layout::u4 : Layout::u8,
+  return {kAffineLayouts[source.bits],
           source.scale_dtype == CMLX_FLOAT16    ? ScaleType::f16
           : source.scale_dtype == CMLX_BFLOAT16 ? ScaleType::bf16
                                                 : ScaleType::f32,

@@ -1,0 +1,34 @@
+// Weights in registers of 8 lanes. Included by each file that makes integer dot products of them,
+// inside its target attribute and after kernels.hpp; internal linkage.
+
+namespace ck {
+namespace {
+
+inline __m256i load_vector(const uint8_t* p) {
+  return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
+}
+
+/// Quad j of a plane at `p`, as bits `low` and up of bytes. See layout.hpp.
+template <int bits, int low>
+__m256i load_field(const uint8_t* p, int j) {
+  const int right = bits * (j / bits) - low;
+  __m256i field = load_vector(p + 64 * (j % bits));
+  if (right > 0) field = _mm256_srli_epi16(field, right);
+  if (right < 0) field = _mm256_slli_epi16(field, -right);
+  return _mm256_and_si256(field, _mm256_set1_epi8(static_cast<char>(((1 << bits) - 1) << low)));
+}
+
+/// The codes of columns 4 j ... 4 j + 3 of 8 outputs, as bytes.
+template <Layout layout>
+__m256i load_quad(const uint8_t* values, int j) {
+  constexpr int kFirst = first_plane_bits(layout), kSecond = code_bits(layout) - kFirst;
+  if constexpr (kFirst == 8) return load_vector(values + 64 * j);
+  __m256i codes = load_field<kFirst, 0>(values, j);
+  if constexpr (kSecond > 0) {
+    codes = _mm256_or_si256(codes, load_field<kSecond, kFirst>(values + 64 * kFirst, j));
+  }
+  return codes;
+}
+
+}  // namespace
+}  // namespace ck
