@@ -5,11 +5,11 @@
 //   quantized: blocks of 1 or 2 scale groups, as many as fill 64 bytes with scales:
 //              [scale groups][scales 16, biases 16 unless symmetric], padded to 64 bytes, then
 //              [groups of 32 columns][vectors of 64 bytes]: lane n of a vector is 4 bytes of row n
-//              A vector has 4 columns' bits in each of its bytes' fields. A plane of b bits is b
-//              vectors: columns 4 j ... 4 j + 3, quad j, lie in vector j % b, in bits b * (j / b)
-//              and up of its bytes. Codes of 2, 4 and 8 bits are one plane; 3 bits are a plane of
-//              the low 2 and one of the high bit; 5 and 6 a plane of the low 4 and one of the rest.
-//              So the nibbles of GGUF's blocks are transposed as they are.
+//              The vectors are planes: of one of b bits, which is b vectors, vector j % b has
+//              columns 4 j ... 4 j + 3 in its bytes' bits from b * (j / b) on. 2, 4 and 8 bits are
+//              one plane; 3 are a plane of the low 2 and one of the high bit; 5 and 6 a plane of
+//              the low 4 and one of the rest. So the nibbles of GGUF's blocks are transposed as
+//              they are.
 //   f16, f32:  [columns][16]
 //   bf16:      [pairs of columns][16][2]: what vdpbf16ps multiplies, and 32 bits from which a shift
 //              and a mask make two floats; the last pair may lack its second column, and has 0
