@@ -73,30 +73,51 @@ void unpack(const uint8_t* stream, uint8_t (&out)[kGroupColumns]) {
   }
 }
 
-using Unpack = void (*)(const uint8_t*, uint8_t (&)[kGroupColumns]);
-/// By the number of bits.
-constexpr Unpack kUnpack[] = {nullptr,   nullptr,   unpack<2>, unpack<3>, unpack<4>,
-                              unpack<5>, unpack<6>, nullptr,   unpack<8>};
-constexpr Layout kAffineLayouts[] = {{},         {},         Layout::u2, Layout::u3, Layout::u4,
-                                     Layout::u5, Layout::u6, {},         Layout::u8};
-
 /// Writes `bits` bits of a row's codes, from bit `low` on, as a plane.
-void put_plane(const uint8_t (&q)[kGroupColumns], int low, int bits, uint8_t* to) {
-  const uint32_t mask = ((1u << bits) - 1) * 0x01010101;
-  uint32_t vectors[8] = {};
+template <int low, int bits>
+void put_plane(const uint8_t (&q)[kGroupColumns], uint8_t* to) {
+  constexpr uint32_t kMask = ((1u << bits) - 1) * 0x01010101;
+  uint32_t vectors[bits] = {};
   for (int j = 0; j < 8; j++) {
     uint32_t quad;
     std::memcpy(&quad, q + 4 * j, 4);
-    vectors[j % bits] |= (quad >> low & mask) << bits * (j / bits);
+    vectors[j % bits] |= (quad >> low & kMask) << bits * (j / bits);
   }
   for (int i = 0; i < bits; i++) std::memcpy(to + 64 * i, vectors + i, 4);
 }
 
+/// A row's group, from MLX's stream to its lane of a panel.
+template <Layout layout>
+void pack_group(const uint8_t* stream, uint8_t* to) {
+  constexpr int kFirst = first_plane_bits(layout), kSecond = code_bits(layout) - kFirst;
+  uint8_t q[kGroupColumns];
+  unpack<code_bits(layout)>(stream, q);
+  put_plane<0, kFirst>(q, to);
+  if constexpr (kSecond > 0) put_plane<kFirst, kSecond>(q, to + 64 * kFirst);
+}
+
+struct AffineFormat {
+  Layout layout;
+  void (*pack_group)(const uint8_t* stream, uint8_t* to);
+};
+template <Layout layout>
+constexpr AffineFormat kAffine{layout, pack_group<layout>};
+/// By the number of bits; without a function where there is no layout.
+constexpr AffineFormat kAffineFormats[] = {{},
+                                           {},
+                                           kAffine<Layout::u2>,
+                                           kAffine<Layout::u3>,
+                                           kAffine<Layout::u4>,
+                                           kAffine<Layout::u5>,
+                                           kAffine<Layout::u6>,
+                                           {},
+                                           kAffine<Layout::u8>};
+
 void pack_affine(const PanelFormat& format, const SourceRow (&rows)[kPanelRows], uint8_t* panel) {
-  const ck_source& some = *rows[0].source;
-  const int groups = some.columns / kGroupColumns, first = first_plane_bits(format.layout);
+  const ck_source& first = *rows[0].source;
+  const int groups = first.columns / kGroupColumns;
   const size_t scale = format.scale_bytes();
-  const size_t scales_a_row = some.columns / some.group_size * scale;
+  const size_t scales_a_row = first.columns / first.group_size * scale;
   for (int n = 0; n < kPanelRows; n++) {
     if (rows[n].row < 0) continue;  // memory of a new panel is zero
     const ck_source& source = *rows[n].source;
@@ -110,12 +131,17 @@ void pack_affine(const PanelFormat& format, const SourceRow (&rows)[kPanelRows],
     const size_t group_stream = kGroupColumns * source.bits / 8;
     const uint8_t* stream = row_start(source.data, rows[n], groups * group_stream);
     for (int g = 0; g < groups; g++, stream += group_stream) {
-      uint8_t* to = panel + format.values_offset(g) + 4 * n;
-      uint8_t q[kGroupColumns];
-      kUnpack[source.bits](stream, q);
-      put_plane(q, 0, first, to);
-      if (source.bits > first) put_plane(q, first, source.bits - first, to + 64 * first);
+      kAffineFormats[source.bits].pack_group(stream, panel + format.values_offset(g) + 4 * n);
     }
+  }
+}
+
+/// Values of one row, as lane n of a panel.
+template <class Value>
+void spread(const uint8_t* from, size_t count, int n, uint8_t* panel) {
+  uint8_t* to = panel + n * sizeof(Value);
+  for (size_t i = 0; i < count; i++) {
+    std::memcpy(to + i * kPanelRows * sizeof(Value), from + i * sizeof(Value), sizeof(Value));
   }
 }
 
@@ -127,8 +153,14 @@ void pack_floats(const PanelFormat& format, const SourceRow (&rows)[kPanelRows],
     const ck_source& source = *rows[n].source;
     if (source.format != CK_FLOAT32 || format.layout == Layout::f32) {
       const uint8_t* from = row_start(source.data, rows[n], columns * element);
-      for (int k = 0; k < columns; k++) {
-        std::memcpy(panel + format.element_offset(n, k), from + k * element, element);
+      if (format.layout == Layout::f16) {
+        spread<uint16_t>(from, columns, n, panel);
+      } else {  // floats, or pairs
+        spread<uint32_t>(from, columns * element / 4, n, panel);
+      }
+      if (format.layout == Layout::bf16 && columns % 2 != 0) {
+        const int last = columns - 1;
+        std::memcpy(panel + format.element_offset(n, last), from + last * element, element);
       }
       continue;
     }
@@ -159,7 +191,7 @@ Layout exact_layout(const ck_source& source) {
 }
 
 const char* affine_obstacle(const ck_source& source) {
-  if (source.bits < 2 || source.bits > 8 || kUnpack[source.bits] == nullptr) {
+  if (source.bits < 2 || source.bits > 8 || kAffineFormats[source.bits].pack_group == nullptr) {
     return "values of this many bits are not supported";
   }
   if (source.group_size != 32 && source.group_size != 64 && source.group_size != 128) {
@@ -177,7 +209,7 @@ const char* affine_obstacle(const ck_source& source) {
 }
 
 PanelFormat affine_format(const ck_source& source) {
-  return {kAffineLayouts[source.bits],
+  return {kAffineFormats[source.bits].layout,
           source.scale_dtype == CMLX_FLOAT16    ? ScaleType::f16
           : source.scale_dtype == CMLX_BFLOAT16 ? ScaleType::bf16
                                                 : ScaleType::f32,
