@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "../linear/deal.hpp"
 #include "kernels.hpp"
 
 namespace ck {
@@ -80,9 +79,7 @@ class Attend : public Node {
         }
       });
     }
-    const std::vector<Piece>& pieces = schedule_->pieces();
-    worker.for_each(int(pieces.size()),
-                    [&](int) { attend(worker, pieces[deal_.take(worker.index())]); });
+    worker.for_each(deal_, [&](int piece) { attend(worker, schedule_->pieces()[piece]); });
   }
 
  private:

@@ -138,10 +138,10 @@ void Projection::run_few(Worker& worker, const Step& step, int rows) {
   const Prepared prepared = prepared_at(memory + buffer_bytes, rows);
   float* out = output(step);
   bool ready = false;  // a thread that claims no piece has no use for the rows
-  worker.for_each(static_cast<int>(pieces_.size()), [&](int) {
+  worker.for_each(deal_, [&](int piece) {
     for (int row = 0; row < rows && !ready; row++) prepare_row(step, row, buffer, prepared);
     ready = true;
-    multiply(pieces_[deal_.take(worker.index())], prepared, 0, rows, out);
+    multiply(pieces_[piece], prepared, 0, rows, out);
   });
 }
 
@@ -154,8 +154,7 @@ void Projection::run_many(Worker& worker, const Step& step, int rows) {
     for (int row = first; row < last; row++) prepare_row(step, row, buffer, prepared);
   });
   float* out = output(step);
-  worker.for_each(static_cast<int>(pieces_.size()) * chunks_, [&](int) {
-    int index = deal_.take(worker.index());
+  worker.for_each(deal_, [&](int index) {
     int first = index % chunks_ * kRowsAPiece;
     multiply(pieces_[index / chunks_], prepared, first, std::min(kRowsAPiece, rows - first), out);
   });

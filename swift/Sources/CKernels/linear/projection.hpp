@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "../plan/node.hpp"
-#include "deal.hpp"
 #include "kernels.hpp"
 #include "matrix.hpp"
 #include "scratch.hpp"

@@ -8,6 +8,8 @@
 #include <functional>
 #include <type_traits>
 
+#include "deal.hpp"
+
 namespace ck {
 
 class Region;
@@ -49,8 +51,22 @@ class Worker {
         const_cast<void*>(static_cast<const void*>(&body)));
   }
 
+  /// The same for pieces that are dealt; `deal` was reset before the region.
+  template <class Body>
+  void for_each(Deal& deal, Body&& body) {
+    for_each_dealt(
+        deal,
+        [](void* context, int piece) {
+          (*static_cast<std::remove_reference_t<Body>*>(context))(piece);
+        },
+        const_cast<void*>(static_cast<const void*>(&body)));
+  }
+
  private:
   void for_each_piece(int pieces, void (*body)(void*, int), void* context);
+  void for_each_dealt(Deal& deal, void (*body)(void*, int), void* context);
+  void finish(int pieces, long long end);
+  void wait(long long end);
   void fetch_ahead();
 
   Region& region_;
