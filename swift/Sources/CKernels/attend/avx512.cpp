@@ -59,10 +59,24 @@ __m512 capped(__m512 x, float cap) {
   return _mm512_mul_ps(tanh, _mm512_set1_ps(cap * kLog2E));
 }
 
-/// Scores of `count` queries with the 32 keys of a record. `fetch`: keeps memory busy meanwhile,
-/// with the next record's keys and this one's values.
-template <int count, bool fetch>
-void score(const SpanTask& t, int query, int record_index) {
+/// The queries of a task are worked on in groups, which take turns in fetching what is read next:
+/// memory is busy all the time then, instead of being waited for by the first group.
+struct Group {
+  int first, count;  // queries
+  int turn, turns;
+
+  Group(const SpanTask& t, int index, int groups)
+      : first(t.queries * index / groups),
+        count(t.queries * (index + 1) / groups - first),
+        turn(index),
+        turns(groups) {}
+};
+
+/// Scores of a group of `count` queries with the 32 keys of a record; fetches the next record's keys
+/// and this one's values.
+template <int count>
+void score(const SpanTask& t, const Group& group, int record_index) {
+  const int query = group.first;
   RecordLayout layout(t.shape.head_dim);
   const uint8_t* record = t.records[record_index];
   const uint8_t *tile0 = record, *tile1 = record + layout.tile_bytes();
@@ -74,9 +88,10 @@ void score(const SpanTask& t, int query, int record_index) {
   __m512i sums[count][2];
 #pragma clang loop unroll(full)
   for (int i = 0; i < count; i++) sums[i][0] = sums[i][1] = _mm512_setzero_si512();
-  for (int p = 0; p < pairs; p++) {
+  for (int p = 0, until_turn = group.turn; p < pairs; p++, until_turn--) {
     __m512i k0 = _mm512_loadu_si512(tile0 + p * 64), k1 = _mm512_loadu_si512(tile1 + p * 64);
-    if constexpr (fetch) {
+    if (until_turn == 0) {
+      until_turn = group.turns;
       _mm_prefetch(next + p * 128, _MM_HINT_T0);
       _mm_prefetch(next + p * 128 + 64, _MM_HINT_T0);
       _mm_prefetch(values + p * 128, _MM_HINT_T1);
@@ -239,7 +254,9 @@ void quantize_weights(const SpanTask& t, int query, int first_sum, int last_sum)
 /// Adds weights . values of one sum's keys to `columns` vectors of `count` queries' results.
 /// `fetch`: with the next span's keys on the way.
 template <int count, int columns, bool fetch>
-void mix(const SpanTask& t, int query, int column, int sum, int last) {
+void mix(const SpanTask& t, const Group& group, int column, int sum, int last) {
+  const int query = group.first;
+  int until_turn = group.turn;
   int width = t.shape.width;
   size_t values = RecordLayout(t.shape.head_dim).values();
   __m512i sums[count][columns];
@@ -258,8 +275,9 @@ void mix(const SpanTask& t, int query, int column, int sum, int last) {
                                                      half * CK_BLOCK_TOKENS);
     const uint8_t* next = t.next[sum * 2 + half];
     if (next == nullptr) next = record;
-    for (int p = 0; p < pairs; p++, v += width * 4) {
-      if constexpr (fetch) {
+    for (int p = 0; p < pairs; p++, v += width * 4, until_turn--) {
+      if (fetch && until_turn == 0) {
+        until_turn = group.turns;
         for (int i = 0; i < width * 4; i += 64) _mm_prefetch(next + p * width * 4 + i, _MM_HINT_T1);
       }
       __m512i weight[count];
@@ -288,32 +306,24 @@ void mix(const SpanTask& t, int query, int column, int sum, int last) {
   }
 }
 
-template <int count, bool fetch>
-void mix_columns(const SpanTask& t, int query, int sum, int last) {
+template <int count>
+void mix_columns(const SpanTask& t, const Group& group, int sum, int last) {
   int vectors = t.shape.width / kLanes, c = 0;
-  if (fetch && vectors >= kMostColumns) {
-    mix<count, kMostColumns, true>(t, query, 0, sum, last);
+  if (vectors >= kMostColumns) {
+    mix<count, kMostColumns, true>(t, group, 0, sum, last);
     c = kMostColumns;
   }
   for (; c + kMostColumns <= vectors; c += kMostColumns) {
-    mix<count, kMostColumns, false>(t, query, c, sum, last);
+    mix<count, kMostColumns, false>(t, group, c, sum, last);
   }
-  for (; c < vectors; c++) mix<count, 1, false>(t, query, c, sum, last);
+  for (; c < vectors; c++) mix<count, 1, false>(t, group, c, sum, last);
 }
 
-using Score = void (*)(const SpanTask&, int query, int record);
-using Mix = void (*)(const SpanTask&, int query, int sum, int last);
-template <bool fetch>
-constexpr Score kScore[] = {nullptr,         score<1, fetch>, score<2, fetch>, score<3, fetch>,
-                            score<4, fetch>, score<5, fetch>, score<6, fetch>};
-template <bool fetch>
-constexpr Mix kMix[] = {nullptr,
-                        mix_columns<1, fetch>,
-                        mix_columns<2, fetch>,
-                        mix_columns<3, fetch>,
-                        mix_columns<4, fetch>,
-                        mix_columns<5, fetch>,
-                        mix_columns<6, fetch>};
+using Score = void (*)(const SpanTask&, const Group&, int record);
+using Mix = void (*)(const SpanTask&, const Group&, int sum, int last);
+constexpr Score kScore[] = {nullptr, score<1>, score<2>, score<3>, score<4>, score<5>, score<6>};
+constexpr Mix kMix[] = {nullptr,        mix_columns<1>, mix_columns<2>, mix_columns<3>,
+                        mix_columns<4>, mix_columns<5>, mix_columns<6>};
 
 void span(const SpanTask& t) {
   int first = 256, last = 0;
@@ -325,10 +335,11 @@ void span(const SpanTask& t) {
   size_t floats = size_t(t.queries) * t.shape.width;
   for (size_t i = 0; i < floats; i += kLanes) _mm512_storeu_ps(t.out + i, _mm512_setzero_ps());
   if (first >= last) return;
+  const int groups = (t.queries + kMostQueries - 1) / kMostQueries;
   for (int r = first / CK_BLOCK_TOKENS; r <= (last - 1) / CK_BLOCK_TOKENS; r++) {
-    for (int i = 0; i < t.queries; i += kMostQueries) {
-      int count = t.queries - i < kMostQueries ? t.queries - i : kMostQueries;
-      (i == 0 ? kScore<true> : kScore<false>)[count](t, i, r);
+    for (int i = 0; i < groups; i++) {
+      Group group(t, i, groups);
+      kScore[group.count](t, group, r);
     }
   }
   int first_sum = first / kSumTokens, last_sum = (last - 1) / kSumTokens;
@@ -336,9 +347,9 @@ void span(const SpanTask& t) {
   for (int i = 0; i < t.queries; i++) weigh(t, i, first_sum, last_sum);
   for (int i = 0; i < t.queries; i++) quantize_weights(t, i, first_sum, last_sum);
   for (int s = first_sum; s <= last_sum; s++) {
-    for (int i = 0; i < t.queries; i += kMostQueries) {
-      int count = t.queries - i < kMostQueries ? t.queries - i : kMostQueries;
-      (i == 0 ? kMix<true> : kMix<false>)[count](t, i, s, last);
+    for (int i = 0; i < groups; i++) {
+      Group group(t, i, groups);
+      kMix[group.count](t, group, s, last);
     }
   }
 }

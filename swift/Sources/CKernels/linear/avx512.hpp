@@ -6,7 +6,7 @@
 namespace ck {
 namespace {
 
-constexpr int kRowBlock = 8;
+constexpr int kRowBlock = 12;  // as many sums as registers hold beside a group of weights
 // How far ahead of its reads a panel is fetched into the second cache, across panels, where
 // computing leaves memory idle. A single row reads as fast as memory can: there the hardware's own
 // prefetcher does better alone.
@@ -47,14 +47,25 @@ void multiply_panels(const LinearTask& t, int row) {
   }
 }
 
-/// Rows in blocks, so that a block's activations stay in the first cache over all panels.
+/// multiply_panels by the number of rows, from 1 on.
+template <class Block, class Counts = std::make_integer_sequence<int, kRowBlock>>
+struct PanelsByRows;
+template <class Block, int... counts>
+struct PanelsByRows<Block, std::integer_sequence<int, counts...>> {
+  static constexpr void (*table[])(const LinearTask&,
+                                   int) = {multiply_panels<Block, counts + 1>...};
+};
+
+/// Rows in blocks, so that a block's activations stay in the first cache over all panels; as few as
+/// can be and of about one size, since each block reads and unpacks the weights once more.
 template <class Block>
 void multiply_rows(const LinearTask& t) {
-  int row = 0;
-  for (; row + kRowBlock <= t.x.rows; row += kRowBlock) multiply_panels<Block, kRowBlock>(t, row);
-  for (; row + 4 <= t.x.rows; row += 4) multiply_panels<Block, 4>(t, row);
-  for (; row + 2 <= t.x.rows; row += 2) multiply_panels<Block, 2>(t, row);
-  for (; row < t.x.rows; row++) multiply_panels<Block, 1>(t, row);
+  const int rows = t.x.rows, blocks = (rows + kRowBlock - 1) / kRowBlock;
+  for (int i = 0, row = 0; i < blocks; i++) {
+    const int end = rows * (i + 1) / blocks;
+    PanelsByRows<Block>::table[end - row - 1](t, row);
+    row = end;
+  }
 }
 
 }  // namespace

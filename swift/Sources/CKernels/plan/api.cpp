@@ -45,6 +45,7 @@ class StepPrimitive : public mx::UnaryPrimitive {
  private:
   static void replay(ck::Plan& plan, const ck::StepData& data, const int32_t* previous,
                      float* output) {
+    ck::Pool::shared().place_caller();
     std::vector<int32_t> tokens = data.resolved(previous, plan.limits().vocabulary);
     ck::Step step;
     step.rows = data.rows();

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "../include/ckernels.h"
+#include "placement.hpp"
 #include "share.hpp"
 
 namespace ck {
@@ -134,6 +135,7 @@ class Region {
 
   /// One thread of the pool: takes part in each region that it finds open.
   void serve(int index) noexcept {
+    place_thread(index, size);
     uint64_t last = 0;
     while (true) {
       opened.wait([&] { return stopping || (number % 2 == 1 && number != last); });
@@ -324,6 +326,8 @@ Pool& Pool::shared() {
 }
 
 int Pool::size() const { return crew().wanted; }
+
+void Pool::place_caller() { place_thread(0, size()); }
 
 int Pool::configure(int threads) {
   int size = threads > 0 ? std::min(threads, kMostThreads) : machine_share();

@@ -82,6 +82,8 @@ class Pool {
   static Pool& shared();
 
   int size() const;
+  /// For a caller whose thread does nothing but compute: see placement.hpp.
+  void place_caller();
   /// Threads, the caller's included; 0: the machine's share. In force from the next region on.
   int configure(int threads);
 

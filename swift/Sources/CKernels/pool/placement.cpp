@@ -1,0 +1,78 @@
+#include "placement.hpp"
+
+#if defined(__linux__)
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdint>
+#endif
+
+namespace ck {
+
+#if defined(__linux__)
+namespace {
+
+// The kernel's sched_attr (linux/sched/types.h), of which C libraries have none before 2025.
+struct SchedulingAttributes {
+  uint32_t size, policy;
+  uint64_t flags;
+  int32_t nice;
+  uint32_t priority;
+  uint64_t runtime, deadline, period;
+};
+
+constexpr uint64_t kLongestSlice = 100'000'000;  // nanoseconds; the kernel allows no more
+
+void take_long_slices() {
+  SchedulingAttributes attributes{};
+  if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) != 0) return;
+  if (attributes.policy != SCHED_OTHER) return;  // somebody has decided otherwise
+  attributes.size = sizeof attributes;
+  attributes.runtime = kLongestSlice;
+  syscall(SYS_sched_setattr, 0, &attributes, 0);
+}
+
+/// Processors that the process might use before any of its threads was placed.
+const cpu_set_t& allowed() {
+  static const cpu_set_t set = [] {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    sched_getaffinity(0, sizeof set, &set);
+    return set;
+  }();
+  return set;
+}
+
+/// The `index`-th of a set; all of it where there is none.
+cpu_set_t only(int index, const cpu_set_t& set) {
+  for (int processor = 0; processor < CPU_SETSIZE; processor++) {
+    if (!CPU_ISSET(processor, &set) || index-- > 0) continue;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(processor, &one);
+    return one;
+  }
+  return set;
+}
+
+}  // namespace
+
+void place_thread(int index, int size) {
+  thread_local int placed_index = -1, placed_size = 0;
+  if (index == placed_index && size == placed_size) return;
+  if (placed_index < 0) take_long_slices();
+  bool one_each = size > 1 && size == CPU_COUNT(&allowed());
+  cpu_set_t set = one_each ? only(index, allowed()) : allowed();
+  sched_setaffinity(0, sizeof set, &set);
+  placed_index = index;
+  placed_size = size;
+}
+
+#else
+
+void place_thread(int, int) {}
+
+#endif
+
+}  // namespace ck
