@@ -72,8 +72,8 @@ struct Group {
         turns(groups) {}
 };
 
-/// Scores of a group of `count` queries with the 32 keys of a record; fetches the next record's keys
-/// and this one's values.
+/// Scores of a group of `count` queries with the 32 keys of a record; fetches the next record's
+/// keys and this one's values.
 template <int count>
 void score(const SpanTask& t, const Group& group, int record_index) {
   const int query = group.first;

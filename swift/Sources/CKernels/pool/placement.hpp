@@ -4,8 +4,8 @@
 
 namespace ck {
 
-/// Makes the calling thread number `index` of a pool of `size` in the eyes of the system. Cheap when
-/// nothing has changed. On Linux:
+/// Makes the calling thread number `index` of a pool of `size` in the eyes of the system. Cheap
+/// when nothing has changed. On Linux:
 ///
 /// - it asks for the longest time slice, so that a thread with little to do (the one that hands out
 ///   tokens, or the host's own) gets its processor as soon as it wakes (Linux 6.12 and later;
