@@ -6,7 +6,9 @@
 namespace ck {
 namespace {
 
-constexpr int kRowBlock = 12;  // as many sums as registers hold beside a group of weights
+// Rows that are multiplied at once: the fastest number, and the most that one block takes rather
+// than two, as many as registers hold sums of beside a group of weights.
+constexpr int kRowBlock = 8, kMostRows = 12;
 // How far ahead of its reads a panel is fetched into the second cache, across panels, where
 // computing leaves memory idle. A single row reads as fast as memory can: there the hardware's own
 // prefetcher does better alone.
@@ -48,7 +50,7 @@ void multiply_panels(const LinearTask& t, int row) {
 }
 
 /// multiply_panels by the number of rows, from 1 on.
-template <class Block, class Counts = std::make_integer_sequence<int, kRowBlock>>
+template <class Block, class Counts = std::make_integer_sequence<int, kMostRows>>
 struct PanelsByRows;
 template <class Block, int... counts>
 struct PanelsByRows<Block, std::integer_sequence<int, counts...>> {
@@ -56,11 +58,12 @@ struct PanelsByRows<Block, std::integer_sequence<int, counts...>> {
                                    int) = {multiply_panels<Block, counts + 1>...};
 };
 
-/// Rows in blocks, so that a block's activations stay in the first cache over all panels; as few as
-/// can be and of about one size, since each block reads and unpacks the weights once more.
+/// Rows in blocks, so that a block's activations stay in the first cache over all panels; of about
+/// one size, since each block reads and unpacks the weights once more.
 template <class Block>
 void multiply_rows(const LinearTask& t) {
-  const int rows = t.x.rows, blocks = (rows + kRowBlock - 1) / kRowBlock;
+  const int rows = t.x.rows;
+  const int blocks = rows <= kMostRows ? 1 : (rows + kRowBlock - 1) / kRowBlock;
   for (int i = 0, row = 0; i < blocks; i++) {
     const int end = rows * (i + 1) / blocks;
     PanelsByRows<Block>::table[end - row - 1](t, row);
