@@ -98,10 +98,12 @@ class Generation(Generic[ChannelT]):
         self._session = session
         self._running = 0
         self._requests: dict[int, _Request] = {}
+        # Apart from the requests: an interrupt may come as soon as there are names.
+        self._names: list[int] = []
         requests = [_Request(session, prompt) for prompt in prompts]
-        names = session.submit(prompts, channel)
-        self._requests = dict(zip(names, requests, strict=True))
         self._running = len(requests)
+        session.submit(prompts, channel, self._names)
+        self._requests = dict(zip(self._names, requests, strict=True))
 
     @property
     def prompt_token_ids(self) -> list[int]:
@@ -196,7 +198,7 @@ class Generation(Generic[ChannelT]):
         """Cancels what still runs, also from another thread. Harmless when done twice."""
         self.closed = True
         if not self.done:
-            self._session.release(self._requests)
+            self._session.release(self._names)
             self.channel.put(RequestCancelledError("The request was cancelled."))
 
     def __del__(self) -> None:

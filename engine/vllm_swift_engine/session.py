@@ -32,14 +32,13 @@ class Session:
         if self._closed:
             raise EngineClosedError("The engine is closed. Open a new Engine.")
 
-    def submit(self, prompts: Sequence[Prompt], channel: Channel) -> list[int]:
-        """Queues all or none; returns the requests' names."""
+    def submit(self, prompts: Sequence[Prompt], channel: Channel, names: list[int]) -> None:
+        """Queues all or none; ``names`` receives the requests' names."""
         self.require_open()
         with self._lock:
             self.require_open()
-            requests = self.runtime.submit(self.model.native.handle, prompts, channel)
-            self._channels.update(dict.fromkeys(requests, channel))
-            return requests
+            self.runtime.submit(self.model.native.handle, prompts, channel, names)
+            self._channels.update(dict.fromkeys(names, channel))
 
     def finish(self, request: int) -> RequestInfo:
         """Counts and times of a request that has ended, which is then forgotten.

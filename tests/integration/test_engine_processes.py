@@ -173,3 +173,21 @@ def test_mlx_in_the_same_process_is_left_alone(smollm2: Path) -> None:
     print((mx.ones((4, 4)) @ mx.ones((4, 4))).sum().item())
     """
     assert run(smollm2, body).split() == ["45", "64.0"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux which processors a thread may use")
+def test_threads_of_the_host_keep_their_processors_and_their_policy(smollm2: Path) -> None:
+    body = """
+    def placement():
+        return os.sched_getaffinity(0), os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)
+    before, seen = placement(), []
+    engine = Engine(MODEL)
+    engine.generate("a", SamplingParams(max_tokens=4))
+    for chunk in engine.stream("a", SamplingParams(max_tokens=4)):
+        seen.append(placement())
+    thread = threading.Thread(target=lambda: seen.append(placement()))
+    thread.start()
+    thread.join()
+    print(len(seen) > 1 and all(one == before for one in seen))
+    """
+    assert run(smollm2, body) == "True"

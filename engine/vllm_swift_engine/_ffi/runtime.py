@@ -75,8 +75,14 @@ class Runtime:
         if self._ended is not None:
             raise from_code(*self._ended)
 
-    def submit(self, model: Any, prompts: Sequence[Prompt], channel: Channel) -> list[int]:
-        """Queues all or none; their events go to ``channel``. Returns the requests' names."""
+    def submit(
+        self, model: Any, prompts: Sequence[Prompt], channel: Channel, names: list[int]
+    ) -> None:
+        """Queues all or none; their events go to ``channel``.
+
+        ``names`` receives the requests' names. They are not returned because an interrupt may come
+        between any two lines, and a request would be left that nobody can name.
+        """
         self.require_usable()
         params, kept = submit_params(self.library, prompts)
         requests = self._ffi.new("vsw_request[]", len(prompts))
@@ -84,12 +90,17 @@ class Runtime:
         # Held over both steps, so that the pump meets no event of a request it does not know.
         with self._lock:
             self.require_usable()
-            status = self._lib.vsw_submit(model, params, len(prompts), requests, error)
-            check(self.library, status, error)
-            names = self._ffi.unpack(requests, len(prompts))
-            self._channels.update(dict.fromkeys(names, channel))
+            try:
+                status = self._lib.vsw_submit(model, params, len(prompts), requests, error)
+                check(self.library, status, error)
+                names += self._ffi.unpack(requests, len(prompts))
+                self._channels.update(dict.fromkeys(names, channel))
+            except BaseException:
+                for name in filter(None, self._ffi.unpack(requests, len(prompts))):
+                    self._channels.pop(name, None)
+                    self._lib.vsw_release(self.handle, name)
+                raise
         del kept
-        return list(names)
 
     def request_info(self, request: int) -> tuple[RequestInfo, VLLMSwiftError | None]:
         """Counts and times of a request that was not released yet, and what made it fail."""

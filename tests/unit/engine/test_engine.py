@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -190,6 +191,23 @@ def test_dropping_a_stream_cancels_its_request(engine: Engine, native: FakeLibra
     del stream
     gc.collect()
     assert engine.stats().running == 0
+
+
+def test_an_interrupt_right_after_submission_leaves_nothing_running(
+    engine: Engine, native: FakeLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    native.hold = True
+    submit = native.vsw_submit
+
+    def interrupted(*arguments: Any) -> int:
+        submit(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(native, "vsw_submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        engine.generate(["ab", "cd"])
+    assert engine.stats().running == 0
+    assert len(native.released) == 2
 
 
 def test_closing_a_stream_from_another_thread_ends_the_iteration(
