@@ -12,7 +12,7 @@ from vllm_swift_engine._ffi.convert import ModelParams
 from vllm_swift_engine._ffi.grammars import NativeGrammar
 from vllm_swift_engine._ffi.handles import NativeModel
 from vllm_swift_engine._ffi.runtime import runtime
-from vllm_swift_engine.errors import ModelCorruptError
+from vllm_swift_engine.errors import ModelCorruptError, VLLMSwiftError
 from vllm_swift_engine.grammar import GrammarSource
 from vllm_swift_engine.outputs import ModelInfo
 
@@ -137,12 +137,49 @@ def _leave(key: Hashable) -> None:
         entry.model.native.destroy()
 
 
-def _load(path: Path, name: str, params: ModelParams) -> LoadedModel:
-    with ModelFile(path) as file:
-        tokenizer = load_tokenizer(file)
-        template = load_template(path, tokenizer.config)
-        native = NativeModel(runtime(), file.native, params)
+class _TokenizerBeside:
+    """Reads the tokenizer in a thread while this one loads the weights.
+
+    Not the other way round: parsing holds the GIL, and loading weights lets go of it.
+    """
+
+    def __init__(self, file: ModelFile) -> None:
+        self._file = file
+        self._result: Tokenizer | BaseException | None = None
+        self._thread = threading.Thread(target=self._read, name="vllm-swift tokenizer")
+
+    def _read(self) -> None:
         try:
+            self._result = load_tokenizer(self._file)
+        except BaseException as error:
+            self._result = error
+
+    def result(self) -> Tokenizer:
+        """Waits for it; raises what ``load_tokenizer`` raised."""
+        self._thread.join()
+        if not isinstance(self._result, Tokenizer):
+            assert self._result is not None
+            raise self._result
+        return self._result
+
+    def __enter__(self) -> _TokenizerBeside:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()  # it reads the file, which is closed next
+
+
+def _load(path: Path, name: str, params: ModelParams) -> LoadedModel:
+    with ModelFile(path) as file, _TokenizerBeside(file) as beside:
+        try:
+            native = NativeModel(runtime(), file.native, params)
+        except VLLMSwiftError:
+            beside.result()  # what is wrong with the tokenizer is said first, whoever was faster
+            raise
+        try:
+            tokenizer = beside.result()
+            template = load_template(path, tokenizer.config)
             info = native.info(name, str(file.config.get("model_type", "")))
         except BaseException:
             native.destroy()
