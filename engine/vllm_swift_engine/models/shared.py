@@ -10,9 +10,9 @@ from pathlib import Path
 
 from vllm_swift_engine._ffi.convert import ModelParams
 from vllm_swift_engine._ffi.grammars import NativeGrammar
-from vllm_swift_engine._ffi.handles import NativeModel
+from vllm_swift_engine._ffi.handles import NativeFile, NativeModel
 from vllm_swift_engine._ffi.runtime import runtime
-from vllm_swift_engine.errors import ModelCorruptError, VLLMSwiftError
+from vllm_swift_engine.errors import ModelCorruptError
 from vllm_swift_engine.grammar import GrammarSource
 from vllm_swift_engine.outputs import ModelInfo
 
@@ -137,52 +137,54 @@ def _leave(key: Hashable) -> None:
         entry.model.native.destroy()
 
 
-class _TokenizerBeside:
-    """Reads the tokenizer in a thread while this one loads the weights.
+class _Loading:
+    """Weights being loaded in a thread, while this one reads the tokenizer.
 
-    Not the other way round: parsing holds the GIL, and loading weights lets go of it.
+    Not the other way round: what a thread other than the first one allocates in passing stays with
+    the process.
     """
 
-    def __init__(self, file: ModelFile) -> None:
-        self._file = file
-        self._result: Tokenizer | BaseException | None = None
-        self._thread = threading.Thread(target=self._read, name="vllm-swift tokenizer")
+    def __init__(self, file: NativeFile, params: ModelParams) -> None:
+        self._arguments = runtime(), file, params
+        self._result: NativeModel | BaseException | None = None
+        self._begun = threading.Event()
+        self._thread = threading.Thread(target=self._load, name="vllm-swift weights")
+        self._thread.start()
+        # Parsing holds the GIL; loading lets go of it, but has to have it first.
+        self._begun.wait()
 
-    def _read(self) -> None:
+    def _load(self) -> None:
+        self._begun.set()
         try:
-            self._result = load_tokenizer(self._file)
+            self._result = NativeModel(*self._arguments)
         except BaseException as error:
             self._result = error
 
-    def result(self) -> Tokenizer:
-        """Waits for it; raises what ``load_tokenizer`` raised."""
+    def result(self) -> NativeModel:
+        """Waits for it; raises what ``NativeModel`` raised."""
         self._thread.join()
-        if not isinstance(self._result, Tokenizer):
+        if not isinstance(self._result, NativeModel):
             assert self._result is not None
             raise self._result
         return self._result
 
-    def __enter__(self) -> _TokenizerBeside:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.join()  # it reads the file, which is closed next
+    def abandon(self) -> None:
+        """Waits for its end and gives back what was loaded."""
+        self._thread.join()
+        if isinstance(self._result, NativeModel):
+            self._result.destroy()
 
 
 def _load(path: Path, name: str, params: ModelParams) -> LoadedModel:
-    with ModelFile(path) as file, _TokenizerBeside(file) as beside:
+    with ModelFile(path) as file:
+        loading = _Loading(file.native, params)
         try:
-            native = NativeModel(runtime(), file.native, params)
-        except VLLMSwiftError:
-            beside.result()  # what is wrong with the tokenizer is said first, whoever was faster
-            raise
-        try:
-            tokenizer = beside.result()
+            tokenizer = load_tokenizer(file)
             template = load_template(path, tokenizer.config)
+            native = loading.result()
             info = native.info(name, str(file.config.get("model_type", "")))
         except BaseException:
-            native.destroy()
+            loading.abandon()
             raise
     if info.kernels_note:
         _warn_slow(name, info.kernels_note)

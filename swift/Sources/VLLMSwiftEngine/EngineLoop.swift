@@ -49,7 +49,10 @@ final class EngineLoop {
       isIdle: isIdle, microseconds: rests ? nil : Self.microsecondsToRest)
     {
       rests = isIdle && commands.isEmpty
-      if rests { for runner in runners { runner.rest() } }
+      if rests, !runners.isEmpty {
+        for runner in runners { runner.rest() }
+        Model.trimMemory()
+      }
       for command in commands { handle(command) }
       for runner in runners where !runner.isIdle { runner.advance() }
       isIdle = runners.allSatisfy(\.isIdle)

@@ -67,10 +67,6 @@ public struct Model {
     try budget.checkWeights(of: checkpoint)
     let length = try Self.length(options, config, checkpoint)
     (maxRows, maxSequences) = try Self.stepLimits(options)
-    // Opening a model leaves tens of megabytes behind that are free and yet resident (the tokenizer's
-    // JSON among them).
-    ck_trim_memory()
-
     device = try streams.resolve(options.device)
     let stream = try streams.stream(device)
     (kernels, kernelsNote) = try Self.resolve(options.kernels, device, config, checkpoint)
@@ -92,6 +88,10 @@ public struct Model {
       vocabularySize: config.vocabSize, maxModelLength: length,
       cacheTokens: cacheBlocks * kvBlockTokens, onlyPlainDraws: device == .gpu)
   }
+
+  /// Gives the system back what the process has freed and its allocator keeps: opening a model leaves
+  /// tens of megabytes of that behind, the tokenizer's JSON among them. For when there is no work.
+  public static func trimMemory() { ck_trim_memory() }
 
   private static func length(
     _ options: ModelOptions, _ config: any ArchitectureConfig, _ checkpoint: any Checkpoint
