@@ -102,6 +102,18 @@ def test_a_local_build_of_the_same_release_is_the_same(
     load(monkeypatch, FakeFFI())
 
 
+def test_releases_are_read_from_what_pip_leaves_beside_mlx(
+    installed: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    installed.clear()  # as if nothing else knew
+    for name in ("mlx-1.2.3", "mlx_cpu-1.2.3", "mlx_lm-0.9.0"):
+        (tmp_path / f"{name}.dist-info").mkdir()
+    load(monkeypatch, FakeFFI())
+    (tmp_path / "mlx_cuda_13-1.2.2.dist-info").mkdir()
+    with pytest.raises(MLXVersionError, match=r"mlx-cuda-13 1\.2\.2 is installed"):
+        load(monkeypatch, FakeFFI())
+
+
 def test_another_libmlx_than_its_metadata_says(
     installed: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
