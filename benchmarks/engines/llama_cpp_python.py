@@ -1,8 +1,8 @@
 """llama.cpp through `llama-cpp-python`, worth installing where it is built for the machine.
 
-`CMAKE_ARGS=-DGGML_NATIVE=ON pip install llama-cpp-python` builds it with every instruction set
-that the machine has; the xllamacpp wheel stops at AVX2. Several rows go through its bindings of
-llama.cpp's own batches: `Llama` has one sequence.
+`CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF" pip install llama-cpp-python` builds it with every
+instruction set that the machine has; the xllamacpp wheel stops at AVX2. Several rows go through its
+bindings of llama.cpp's own batches: `Llama` has one sequence.
 """
 
 from __future__ import annotations

@@ -97,8 +97,8 @@ class Runtime:
                 self._channels.update(dict.fromkeys(names, channel))
             except BaseException:
                 for name in filter(None, self._ffi.unpack(requests, len(prompts))):
-                    self._channels.pop(name, None)
                     self._lib.vsw_release(self.handle, name)
+                    self._channels.pop(name, None)
                 raise
         del kept
 

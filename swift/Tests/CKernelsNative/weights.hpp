@@ -34,8 +34,6 @@ class Weights {
   int columns() const { return columns_; }
   float at(int row, int column) const { return values_[size_t(row) * columns_ + column]; }
   ck_source source() const;
-  /// Stored in bfloat16: where kernels multiply that, activations are rounded to it.
-  bool is_bfloat16() const;
   /// Lives as long as this object.
   ck_ref_matrix reference() const;
 

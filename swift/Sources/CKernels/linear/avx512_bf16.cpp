@@ -55,7 +55,10 @@ struct DotBlock {
 
 }  // namespace
 
-void multiply_bfloat16_avx512(const LinearTask& task) { multiply_rows<DotBlock>(task); }
+void multiply_bfloat16_avx512(const LinearTask& task) {
+  if (task.format.float_activations) return multiply_bfloat16_as_float_avx512(task);
+  multiply_rows<DotBlock>(task);
+}
 
 void round_avx512(const float* x, int columns, uint16_t* bfloats) {
   for (int k = 0; k < columns; k += 16) {

@@ -53,6 +53,8 @@ struct PanelFormat {
   Layout layout;
   ScaleType scale_type;
   int groups_per_scale;  // groups of 32 columns that share a scale: 1, 2 or 4
+  // Of bf16: a float32 matrix that happens to fit, whose activations are not to be rounded.
+  bool float_activations = false;
 
   bool operator==(const PanelFormat&) const = default;
 

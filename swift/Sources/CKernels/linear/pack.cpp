@@ -238,7 +238,7 @@ const char* packing_obstacle(const ck_source& source) {
 PanelFormat panel_format(const ck_source& source) {
   switch (source.format) {
     case CK_FLOAT32:
-      return {exact_layout(source), ScaleType::f16, 1};
+      return {exact_layout(source), ScaleType::f16, 1, true};
     case CK_FLOAT16:
       return {Layout::f16, ScaleType::f16, 1};
     case CK_BFLOAT16:

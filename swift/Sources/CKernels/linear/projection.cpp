@@ -40,7 +40,8 @@ Projection::Projection(const ck_matrix& matrix, int max_rows, Scratch& scratch)
     : matrix_(matrix), kernels_(kernels_for(matrix)), scratch_(scratch) {
   for (const Section& section : matrix.sections) {
     const Layout layout = section.format.layout;
-    const bool bfloats = layout == Layout::bf16 && kernels_.round != nullptr;
+    const bool bfloats =
+        layout == Layout::bf16 && !section.format.float_activations && kernels_.round != nullptr;
     (bfloats ? bfloats_ : is_float(layout) ? floats_ : quantized_) = true;
   }
   cut_into_pieces();

@@ -33,7 +33,6 @@ void take_long_slices() {
   syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
-/// Processors that the process might use before any of its threads was placed.
 const cpu_set_t& allowed() {
   static const cpu_set_t set = [] {
     cpu_set_t set;
@@ -58,19 +57,26 @@ cpu_set_t only(int index, const cpu_set_t& set) {
 
 }  // namespace
 
+void note_processors() { allowed(); }
+
 void place_thread(int index, int size) {
   thread_local int placed_index = -1, placed_size = 0;
+  thread_local bool bound = false;
   if (index == placed_index && size == placed_size) return;
   if (placed_index < 0) take_long_slices();
-  bool one_each = size > 1 && size == CPU_COUNT(&allowed());
-  cpu_set_t set = one_each ? only(index, allowed()) : allowed();
-  sched_setaffinity(0, sizeof set, &set);
   placed_index = index;
   placed_size = size;
+  const bool binds = size > 1 && size == CPU_COUNT(&allowed());
+  if (!binds && !bound) return;
+  const int shifted = static_cast<int>((static_cast<unsigned>(getpid()) + index) % size);
+  const cpu_set_t set = binds ? only(shifted, allowed()) : allowed();
+  sched_setaffinity(0, sizeof set, &set);
+  bound = binds;
 }
 
 #else
 
+void note_processors() {}
 void place_thread(int, int) {}
 
 #endif

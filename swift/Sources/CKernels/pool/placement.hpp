@@ -4,14 +4,20 @@
 
 namespace ck {
 
+/// Notes which processors the calling thread may use: what `place_thread` chooses from. Once a
+/// process, when the pool's size is found, so that the two agree.
+void note_processors();
+
 /// Makes the calling thread number `index` of a pool of `size` in the eyes of the system. Cheap
 /// when nothing has changed. On Linux:
 ///
 /// - it asks for the longest time slice, so that a thread with little to do (the one that hands out
 ///   tokens, or the host's own) gets its processor as soon as it wakes (Linux 6.12 and later;
 ///   earlier ones ignore it) rather than after the 3 to 4 ms of an ordinary slice;
-/// - where the pool has a thread for each processor that the process may use, it stays on its own:
-///   two of them on one processor hold each other's pieces up until the next tick.
+/// - where the pool has a thread for each processor that the process may use, it stays on one of
+/// its
+///   own: two of them on one processor hold each other's pieces up until the next tick. Processes
+///   begin at different processors, since thread 0 has more to do than the others.
 ///
 /// Elsewhere, and where the system refuses, nothing.
 void place_thread(int index, int size);

@@ -304,6 +304,7 @@ Crew& crew() {
   static Crew& crew = *[] {
     auto* crew = new Crew;
     crew->wanted = machine_share();
+    note_processors();
     std::atexit([] {
       Crew& c = ck::crew();
       if (c.process != getpid()) return;

@@ -51,7 +51,8 @@ class Worker {
         const_cast<void*>(static_cast<const void*>(&body)));
   }
 
-  /// The same for pieces that are dealt; `deal` was reset before the region.
+  /// The same for pieces that are dealt. `deal` was reset before the region, and a region loops
+  /// over it once.
   template <class Body>
   void for_each(Deal& deal, Body&& body) {
     for_each_dealt(
