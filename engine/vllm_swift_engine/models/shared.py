@@ -149,6 +149,9 @@ class _Loading:
         self._result: NativeModel | BaseException | None = None
         self._begun = threading.Event()
         self._thread = threading.Thread(target=self._load, name="vllm-swift weights")
+
+    def start(self) -> None:
+        """Begins; an interrupt in here is one to ``abandon`` it after."""
         self._thread.start()
         # Parsing holds the GIL; loading lets go of it, but has to have it first.
         self._begun.wait()
@@ -169,8 +172,9 @@ class _Loading:
         return self._result
 
     def abandon(self) -> None:
-        """Waits for its end and gives back what was loaded."""
-        self._thread.join()
+        """Waits for its end, if it has begun, and gives back what was loaded."""
+        if self._thread.ident is not None:
+            self._thread.join()
         if isinstance(self._result, NativeModel):
             self._result.destroy()
 
@@ -179,6 +183,7 @@ def _load(path: Path, name: str, params: ModelParams) -> LoadedModel:
     with ModelFile(path) as file:
         loading = _Loading(file.native, params)
         try:
+            loading.start()
             tokenizer = load_tokenizer(file)
             template = load_template(path, tokenizer.config)
             native = loading.result()

@@ -14,10 +14,9 @@ void note_processors();
 /// - it asks for the longest time slice, so that a thread with little to do (the one that hands out
 ///   tokens, or the host's own) gets its processor as soon as it wakes (Linux 6.12 and later;
 ///   earlier ones ignore it) rather than after the 3 to 4 ms of an ordinary slice;
-/// - where the pool has a thread for each processor that the process may use, it stays on one of
-/// its
-///   own: two of them on one processor hold each other's pieces up until the next tick. Processes
-///   begin at different processors, since thread 0 has more to do than the others.
+/// - where the pool has a thread for each processor that the process may use, it stays on its own:
+///   two of them on one processor hold each other's pieces up until the next tick. Processes begin
+///   at different processors, since thread 0 has more to do than the others.
 ///
 /// Elsewhere, and where the system refuses, nothing.
 void place_thread(int index, int size);

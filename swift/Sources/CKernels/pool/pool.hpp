@@ -43,27 +43,26 @@ class Worker {
   /// region writes outside of pieces must be the thread's own.
   template <class Body>
   void for_each(int pieces, Body&& body) {
-    for_each_piece(
-        pieces,
-        [](void* context, int piece) {
-          (*static_cast<std::remove_reference_t<Body>*>(context))(piece);
-        },
-        const_cast<void*>(static_cast<const void*>(&body)));
+    for_each_piece(pieces, call<std::remove_reference_t<Body>>, untyped(body));
   }
 
   /// The same for pieces that are dealt. `deal` was reset before the region, and a region loops
   /// over it once.
   template <class Body>
   void for_each(Deal& deal, Body&& body) {
-    for_each_dealt(
-        deal,
-        [](void* context, int piece) {
-          (*static_cast<std::remove_reference_t<Body>*>(context))(piece);
-        },
-        const_cast<void*>(static_cast<const void*>(&body)));
+    for_each_dealt(deal, call<std::remove_reference_t<Body>>, untyped(body));
   }
 
  private:
+  template <class Body>
+  static void call(void* body, int piece) {
+    (*static_cast<Body*>(body))(piece);
+  }
+  template <class Body>
+  static void* untyped(Body& body) {
+    return const_cast<void*>(static_cast<const void*>(&body));
+  }
+
   void for_each_piece(int pieces, void (*body)(void*, int), void* context);
   void for_each_dealt(Deal& deal, void (*body)(void*, int), void* context);
   void finish(int pieces, long long end);
