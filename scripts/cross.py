@@ -24,7 +24,7 @@ import native
 FOLDER = cxx.BUILD / "cross"
 # The oldest macOS that the package runs on, and the glibc that libmlx asks for.
 MACOS, GLIBC = "14.0", "2.35"
-# One with 8-bit matrix products, one with dot products alone.
+# One with 8-bit matrix products and bfloat16, one with dot products alone.
 PROCESSORS = ("max", "neoverse-n1")
 
 

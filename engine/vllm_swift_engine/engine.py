@@ -58,7 +58,7 @@ class Engine:
         share: whether equal engines of this process may share the native model.
 
     The environment variable VLLM_SWIFT_KERNELS (auto, reference, avx2, avx512_vnni, avx512_bf16,
-    neon) forces the kernels of models that are loaded from then on.
+    neon, neon_bf16) forces the kernels of models that are loaded from then on.
 
     Raises:
         ModelError: the model cannot be found, read or is of an unsupported kind.

@@ -20,7 +20,15 @@ from .grammars import NativeGrammar
 from .library import Library, load
 
 DEVICES = {"auto": 0, "cpu": 1, "gpu": 2}
-KERNELS = {"auto": 0, "reference": 1, "avx2": 2, "avx512_vnni": 3, "neon": 4, "avx512_bf16": 5}
+KERNELS = {
+    "auto": 0,
+    "reference": 1,
+    "avx2": 2,
+    "avx512_vnni": 3,
+    "neon": 4,
+    "avx512_bf16": 5,
+    "neon_bf16": 6,
+}
 KERNELS_VARIABLE = "VLLM_SWIFT_KERNELS"
 
 

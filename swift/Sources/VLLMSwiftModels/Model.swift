@@ -20,6 +20,7 @@ public struct ModelOptions: Sendable {
     case avx512VNNI = 3
     case neon = 4
     case avx512BF16 = 5
+    case neonBF16 = 6
   }
 
   public var device = Device.auto

@@ -235,8 +235,7 @@ void linear_bfloat16(Round& round) {
       for (int k = 0; k < columns; k++) {
         double value = x[size_t(row) * columns + k],
                step = bfloat16_step(static_cast<float>(value));
-        if (round.isa == CK_ISA_AVX512_BF16 && step != 0)
-          value = std::nearbyint(value / step) * step;
+        if (rounds_to_bfloat16(round.isa) && step != 0) value = std::nearbyint(value / step) * step;
         sum += value * stack.parts[0]->at(n, k);
         magnitude += std::fabs(value * stack.parts[0]->at(n, k));
       }

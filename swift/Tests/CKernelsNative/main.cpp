@@ -22,7 +22,8 @@ struct Isa {
 constexpr Isa kIsas[] = {{CK_ISA_AVX2, "avx2"},
                          {CK_ISA_AVX512_VNNI, "avx512_vnni"},
                          {CK_ISA_AVX512_BF16, "avx512_bf16"},
-                         {CK_ISA_NEON, "neon"}};
+                         {CK_ISA_NEON, "neon"},
+                         {CK_ISA_NEON_BF16, "neon_bf16"}};
 
 struct Options {
   int rounds = 20, only_round = -1;

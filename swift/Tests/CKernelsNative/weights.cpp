@@ -220,6 +220,8 @@ Stack random_matrix(Round& round, const WeightFormat& format, int rows, int colu
   return stack;
 }
 
+bool rounds_to_bfloat16(ck_isa isa) { return isa == CK_ISA_AVX512_BF16 || isa == CK_ISA_NEON_BF16; }
+
 double bfloat16_step(float x) { return x == 0 ? 0 : std::ldexp(1.0, std::ilogb(x) - 7); }
 
 std::vector<float> product_tolerance(const Stack& stack, const float* x, ck_isa isa) {
@@ -236,7 +238,7 @@ std::vector<float> product_tolerance(const Stack& stack, const float* x, ck_isa 
   }
   for (auto& part : stack.parts) {
     // Not of a float32 matrix that happens to fit bfloat16.
-    const bool bfloat16 = isa == CK_ISA_AVX512_BF16 && part->format().format == CK_BFLOAT16;
+    const bool bfloat16 = rounds_to_bfloat16(isa) && part->format().format == CK_BFLOAT16;
     const bool rounds = bfloat16 || part->format().is_quantized();
     for (int row = 0; row < part->rows(); row++) {
       double variance = 0, magnitude = 0;

@@ -70,6 +70,9 @@ Stack random_matrix(Round& round, const WeightFormat& format, int rows, int colu
 /// (Widrow, 1956), and the rounding of a sum in float32.
 std::vector<float> product_tolerance(const Stack& stack, const float* x, ck_isa isa);
 
+/// Whether kernels round activations to bfloat16 where the weights are.
+bool rounds_to_bfloat16(ck_isa isa);
+
 /// The distance of bfloat16 numbers of the size of x.
 double bfloat16_step(float x);
 

@@ -21,7 +21,9 @@ final class PackedMatrix {
 }
 
 /// The instruction sets that this machine runs.
-let instructionSets = [CK_ISA_AVX2, CK_ISA_AVX512_VNNI, CK_ISA_AVX512_BF16, CK_ISA_NEON].filter {
+let instructionSets = [
+  CK_ISA_AVX2, CK_ISA_AVX512_VNNI, CK_ISA_AVX512_BF16, CK_ISA_NEON, CK_ISA_NEON_BF16,
+].filter {
   ck_isa_supported($0) != 0
 }
 

@@ -23,6 +23,7 @@ const AttendKernels* attend_kernels(ck_isa isa) {
       return cpu_features().avx_vnni ? kAttendAvxVnni : kAttendAvx2;
 #elif defined(__aarch64__)
     case CK_ISA_NEON:
+    case CK_ISA_NEON_BF16:
       return kAttendNeon;
 #endif
     default:

@@ -20,6 +20,7 @@ Gate gate_kernel(ck_isa isa, ck_activation activation) {
       return silu_gate_avx2;
 #elif defined(__aarch64__)
     case CK_ISA_NEON:
+    case CK_ISA_NEON_BF16:
       return silu_gate_neon;
 #endif
     default:

@@ -21,7 +21,8 @@ typedef enum ck_isa {
   CK_ISA_AVX2 = 2,
   CK_ISA_AVX512_VNNI = 3,
   CK_ISA_NEON = 4,
-  CK_ISA_AVX512_BF16 = 5 /* with VNNI */
+  CK_ISA_AVX512_BF16 = 5, /* with VNNI */
+  CK_ISA_NEON_BF16 = 6    /* with dot products of bytes */
 } ck_isa;
 
 /* Whether this machine runs the instruction set (CPUID with the operating system's support). */

@@ -11,7 +11,8 @@
 //              the low 4 and one of the rest. So the nibbles of GGUF's blocks are transposed as
 //              they are.
 //   f16, f32:  [columns][16]
-//   bf16:      [pairs of columns][16][2]: what vdpbf16ps multiplies, and 32 bits from which a shift
+//   bf16:      [pairs of columns][16][2]: what vdpbf16ps and bfdot multiply, and 32 bits from which
+//   a shift
 //              and a mask make two floats; the last pair may lack its second column, and has 0
 // All instruction sets share this layout: a 64-byte vector is one, two or four registers. The last
 // panel of a section is padded with zero rows. See ckernels.h for the formats it is made from.

@@ -5,12 +5,10 @@
 // whether smmla (8 columns of two rows times two outputs) does pairs of rows; sdot, with the
 // activations by element, does the rest. All has internal linkage.
 
+#include "neon.hpp"
+
 namespace ck {
 namespace {
-
-constexpr int kLanes = 4;
-constexpr int kRowBlock = 4;
-constexpr int kPrefetchBytes = 1024;  // how far ahead of a panel's own reads
 
 float32x4_t load_scales(const uint8_t* p, ScaleType type) {
   switch (type) {
@@ -20,21 +18,6 @@ float32x4_t load_scales(const uint8_t* p, ScaleType type) {
       return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(p)), 16));
     case ScaleType::f32:
       return vreinterpretq_f32_u8(vld1q_u8(p));
-  }
-}
-
-void store(float32x4_t sum, const LinearTask& t, int row, int column) {
-  const int left = t.outputs - column;
-  const size_t offset = row * t.out_stride + column;
-  if (left >= kLanes) {
-    if (t.residual != nullptr) sum = vaddq_f32(sum, vld1q_f32(t.residual + offset));
-    vst1q_f32(t.out + offset, sum);
-    return;
-  }
-  float lanes[kLanes];
-  vst1q_f32(lanes, sum);
-  for (int n = 0; n < left; n++) {
-    t.out[offset + n] = t.residual == nullptr ? lanes[n] : lanes[n] + t.residual[offset + n];
   }
 }
 
@@ -259,27 +242,21 @@ void multiply_float_part(const LinearTask& t, int panel, int output, int row) {
   }
 }
 
-template <Layout layout, int rows>
-void multiply_panels(const LinearTask& t, int row) {
-  constexpr int kRegisters = rows > 2 ? 2 : 4;  // so that sums and dot products fit 32 registers
-  for (int panel = 0; panel < t.panel_count; panel++) {
-    for (int output = 0; output < kPanelRows; output += kLanes * kRegisters) {
-      if constexpr (is_float(layout)) {
-        multiply_float_part<layout, rows, kRegisters>(t, panel, output, row);
-      } else {
-        multiply_part<layout, rows, kRegisters>(t, panel, output, row);
-      }
+template <Layout layout>
+struct Block {
+  template <int rows, int registers>
+  static void multiply(const LinearTask& t, int panel, int output, int row) {
+    if constexpr (is_float(layout)) {
+      multiply_float_part<layout, rows, registers>(t, panel, output, row);
+    } else {
+      multiply_part<layout, rows, registers>(t, panel, output, row);
     }
   }
-}
+};
 
-/// Rows in blocks, so that a block's activations stay in the first cache over all panels.
 template <Layout layout>
 void multiply(const LinearTask& t) {
-  int row = 0;
-  for (; row + kRowBlock <= t.x.rows; row += kRowBlock) multiply_panels<layout, kRowBlock>(t, row);
-  for (; row + 2 <= t.x.rows; row += 2) multiply_panels<layout, 2>(t, row);
-  for (; row < t.x.rows; row++) multiply_panels<layout, 1>(t, row);
+  multiply_rows<Block<layout>>(t);
 }
 
 /// 16 columns: their scale, and the sum of the integers.

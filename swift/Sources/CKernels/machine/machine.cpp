@@ -51,10 +51,12 @@ CpuFeatures detect() {
 #elif defined(__aarch64__) && defined(__linux__)
 
 CpuFeatures detect() {
-  constexpr unsigned long kAsimdDot = 1ul << 20, kI8mm = 1ul << 13;  // HWCAP, HWCAP2
+  constexpr unsigned long kAsimdDot = 1ul << 20;                 // HWCAP
+  constexpr unsigned long kI8mm = 1ul << 13, kBf16 = 1ul << 14;  // HWCAP2
   CpuFeatures features;
   features.neon_dot = getauxval(AT_HWCAP) & kAsimdDot;
   features.neon_i8mm = features.neon_dot && (getauxval(AT_HWCAP2) & kI8mm);
+  features.neon_bf16 = features.neon_dot && (getauxval(AT_HWCAP2) & kBf16);
   return features;
 }
 
@@ -70,6 +72,7 @@ CpuFeatures detect() {
   CpuFeatures features;
   features.neon_dot = has("hw.optional.arm.FEAT_DotProd");
   features.neon_i8mm = features.neon_dot && has("hw.optional.arm.FEAT_I8MM");
+  features.neon_bf16 = features.neon_dot && has("hw.optional.arm.FEAT_BF16");
   return features;
 }
 
@@ -99,12 +102,15 @@ extern "C" int ck_isa_supported(ck_isa isa) {
       return features.avx512_bf16;
     case CK_ISA_NEON:
       return features.neon_dot;
+    case CK_ISA_NEON_BF16:
+      return features.neon_bf16;
   }
   return 0;
 }
 
 extern "C" int ck_isa_best(void) {
-  for (ck_isa isa : {CK_ISA_AVX512_BF16, CK_ISA_AVX512_VNNI, CK_ISA_AVX2, CK_ISA_NEON}) {
+  for (ck_isa isa :
+       {CK_ISA_AVX512_BF16, CK_ISA_AVX512_VNNI, CK_ISA_AVX2, CK_ISA_NEON_BF16, CK_ISA_NEON}) {
     if (ck_isa_supported(isa)) return isa;
   }
   return 0;

@@ -14,6 +14,7 @@ struct CpuFeatures {
   bool avx512_bf16 = false;  // with VNNI
   bool neon_dot = false;     // sdot, udot
   bool neon_i8mm = false;    // smmla, usdot
+  bool neon_bf16 = false;    // bfdot, bfmmla; with sdot
 };
 
 const CpuFeatures& cpu_features();

@@ -20,6 +20,7 @@ RmsNorm rms_norm_kernel(ck_isa isa) {
       return rms_norm_avx2;
 #elif defined(__aarch64__)
     case CK_ISA_NEON:
+    case CK_ISA_NEON_BF16:
       return rms_norm_neon;
 #endif
     default:

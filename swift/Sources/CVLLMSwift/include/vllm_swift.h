@@ -149,7 +149,8 @@ enum {
   VSW_KERNELS_AVX2 = 2,
   VSW_KERNELS_AVX512_VNNI = 3,
   VSW_KERNELS_NEON = 4,
-  VSW_KERNELS_AVX512_BF16 = 5
+  VSW_KERNELS_AVX512_BF16 = 5,
+  VSW_KERNELS_NEON_BF16 = 6
 };
 
 typedef struct vsw_model_params {
