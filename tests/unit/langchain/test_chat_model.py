@@ -76,6 +76,25 @@ def test_chunks_added_up_are_the_answer(chat: ChatVLLMSwift) -> None:
         assert getattr(whole, field) == getattr(answer, field)
 
 
+def test_each_chunk_is_what_langchain_itself_makes_of_its_fields(chat: ChatVLLMSwift) -> None:
+    for chunk in chat.stream("What do tides do?"):
+        assert chunk == AIMessageChunk(**chunk.model_dump())
+
+
+def test_who_changes_a_chunk_changes_no_other(chat: ChatVLLMSwift) -> None:
+    before = list(chat.stream("What do tides do?"))
+    for chunk in chat.stream("What do tides do?"):
+        chunk.additional_kwargs["mine"] = chunk.response_metadata["mine"] = "changed"
+        chunk.tool_calls.append({"name": "mine", "args": {}, "id": None})
+        chunk.invalid_tool_calls.append({"name": "mine", "args": "", "id": None, "error": None})
+        chunk.tool_call_chunks.append({"name": "mine", "args": "", "id": None, "index": 0})
+    after = list(chat.stream("What do tides do?"))
+    unnamed = {"id": None}
+    assert [one.model_copy(update=unnamed) for one in after] == [
+        one.model_copy(update=unnamed) for one in before
+    ]
+
+
 async def test_async_calls_give_what_sync_calls_give(chat: ChatVLLMSwift) -> None:
     answer = chat.invoke("What do tides do?")
     awaited = await chat.ainvoke("What do tides do?")
