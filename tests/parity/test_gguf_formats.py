@@ -20,7 +20,7 @@ from tests.parity.test_architectures import (
     assert_close,
 )
 
-FORMATS = ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q8_0")
+FORMATS = ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")
 SHAPES = {
     "untied": Shape(),
     "tied": Shape(tie_word_embeddings=True, num_key_value_heads=1),

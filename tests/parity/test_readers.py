@@ -59,7 +59,7 @@ def assert_tensors_equal(file: ModelFile, reader: gguf.GGUFReader, layers: int) 
     assert not in_file
 
 
-@pytest.mark.parametrize("kind", ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q8_0"])
+@pytest.mark.parametrize("kind", ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"])
 def test_a_gguf_has_the_config_it_was_written_with(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "model.gguf"
     tiny_llama.write_gguf(

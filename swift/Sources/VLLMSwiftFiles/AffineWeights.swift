@@ -15,8 +15,8 @@ public struct AffineWeights: Sendable {
 
 extension CheckpointTensor {
   /// The tensor in MLX's affine form, rows in the model's order. Exact: llama.cpp's 32-weight blocks
-  /// are groups of 32 with w = d q + m, and m is -8 d in Q4_0 and, codes being signed, -128 d in
-  /// Q8_0. Scales are float16, or float32 where an m leaves float16's range.
+  /// are groups of 32 with w = d q + m, and m is -8 d in Q4_0, -16 d in Q5_0 and,
+  /// codes being signed, -128 d in Q8_0. Scales are float16, or float32 where an m leaves float16's range.
   /// - Throws: `internal` if it is not quantized.
   public func affine() throws -> AffineWeights {
     switch format {
@@ -34,6 +34,17 @@ extension CheckpointTensor {
     case .ggufQ8_0:
       return hasScale(above: .greatestFiniteMagnitude / 128, blockBytes: 34)
         ? unpackSignedBytes(Float.self) : unpackSignedBytes(Float16.self)
+    case .ggufQ5_0:
+      return hasScale(above: .greatestFiniteMagnitude / 16, blockBytes: 22)
+        ? unpackSignedFiveBits(Float.self) : unpackSignedFiveBits(Float16.self)
+    case .ggufQ5_1:
+      return unpack(bits: 5, blockBytes: 24) { block, codes in
+        unpackFiveBits(block + 4, codes)
+        return (
+          block.loadUnaligned(as: Float16.self),
+          block.loadUnaligned(fromByteOffset: 2, as: Float16.self)
+        )
+      }
     case .affine(let bits, let groupSize):
       return try copy(bits: bits, groupSize: groupSize)
     case .float32, .float16, .bfloat16:
@@ -46,6 +57,14 @@ extension CheckpointTensor {
       let scale = Scale(block.loadUnaligned(as: Float16.self))
       unpackNibbles(block + 2, codes)
       return (scale, -8 * scale)
+    }
+  }
+
+  private func unpackSignedFiveBits<Scale: GroupScale>(_: Scale.Type) -> AffineWeights {
+    unpack(bits: 5, blockBytes: 22) { block, codes in
+      let scale = Scale(block.loadUnaligned(as: Float16.self))
+      unpackFiveBits(block + 2, codes)
+      return (scale, -16 * scale)
     }
   }
 
@@ -145,6 +164,35 @@ private func unpackNibbles(_ source: UnsafeRawPointer, _ words: UnsafeMutablePoi
       littleEndian: source.loadUnaligned(fromByteOffset: 8 * half, as: UInt64.self))
     words[half] = gatherLowNibbles(bytes)
     words[half + 2] = gatherLowNibbles(bytes >> 4)
+  }
+}
+
+/// 4 bytes with bit 4 of weight j in bit j and 16 bytes of the rest as in `unpackNibbles`, to 5 words.
+@inline(__always)
+private func unpackFiveBits(_ source: UnsafeRawPointer, _ words: UnsafeMutablePointer<UInt32>) {
+  let high = UInt32(littleEndian: source.loadUnaligned(as: UInt32.self))
+  pack(bits: 5, words) { index in
+    let byte = (source + 4).load(fromByteOffset: index % 16, as: UInt8.self)
+    return UInt32(index < 16 ? byte & 15 : byte >> 4) | (high >> UInt32(index) & 1) << 4
+  }
+}
+
+/// 32 codes as MLX's stream: from the lowest bit of the first of `bits` words up.
+@inline(__always)
+private func pack(
+  bits: Int, _ words: UnsafeMutablePointer<UInt32>, _ code: (Int) -> UInt32
+) {
+  var stream: UInt64 = 0
+  var filled = 0
+  var word = 0
+  for index in 0..<32 {
+    stream |= UInt64(code(index)) << UInt64(filled)
+    filled += bits
+    guard filled >= 32 else { continue }
+    words[word] = UInt32(truncatingIfNeeded: stream)
+    stream >>= 32
+    filled -= 32
+    word += 1
   }
 }
 

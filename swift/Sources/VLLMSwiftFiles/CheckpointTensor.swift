@@ -18,6 +18,11 @@ public struct CheckpointTensor: @unchecked Sendable {
     case ggufQ4_1
     /// d and 32 signed bytes: w = d q.
     case ggufQ8_0
+    /// d, 32 bits with the fifth bit of weight j in bit j, and the low 4 bits as in Q4_0: w =
+    /// d (q - 16).
+    case ggufQ5_0
+    /// d, m, and the same codes: w = d q + m.
+    case ggufQ5_1
     /// MLX's affine form: codes packed into uint32 from the lowest bit up, and a scale s and a bias
     /// b for each `groupSize` weights of a row: w = s q + b.
     case affine(bits: Int, groupSize: Int)
@@ -78,6 +83,8 @@ extension CheckpointTensor.Format: CustomStringConvertible {
     case .ggufQ4_0: "Q4_0"
     case .ggufQ4_1: "Q4_1"
     case .ggufQ8_0: "Q8_0"
+    case .ggufQ5_0: "Q5_0"
+    case .ggufQ5_1: "Q5_1"
     case .affine(let bits, let groupSize): "affine-\(bits)bit-g\(groupSize)"
     }
   }

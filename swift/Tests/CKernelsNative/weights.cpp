@@ -54,14 +54,14 @@ void append(std::vector<uint8_t>& to, uint32_t bits, size_t bytes) {
 }  // namespace
 
 std::string WeightFormat::name() const {
-  static constexpr const char* kNames[] = {"float32", "float16", "bfloat16",
-                                           "Q4_0",    "Q4_1",    "Q8_0"};
+  static constexpr const char* kNames[] = {"float32", "float16", "bfloat16", "Q4_0",
+                                           "Q4_1",    "Q8_0",    "Q5_0",     "Q5_1"};
   if (format != CK_AFFINE) return kNames[format];
   return "affine (" + text("bits", bits, "group", group_size, "scale type", scale_dtype) + ")";
 }
 
 WeightFormat random_format(Random& random) {
-  if (random.chance(0.6)) return {static_cast<ck_format>(random.integer(CK_FLOAT32, CK_GGUF_Q8_0))};
+  if (random.chance(0.6)) return {static_cast<ck_format>(random.integer(CK_FLOAT32, CK_GGUF_Q5_1))};
   return {CK_AFFINE, random.one_of({2, 3, 4, 5, 6, 8}), random.one_of({32, 64, 128}),
           random.one_of<int>({CMLX_FLOAT16, CMLX_BFLOAT16, CMLX_FLOAT32})};
 }
@@ -108,23 +108,28 @@ void Weights::fill_floats(Random& random) {
 }
 
 void Weights::fill_blocks(Random& random) {
-  bool bytes = format_.format == CK_GGUF_Q8_0;
+  const ck_format format = format_.format;
+  const bool bytes = format == CK_GGUF_Q8_0,
+             five = format == CK_GGUF_Q5_0 || format == CK_GGUF_Q5_1;
+  const bool has_minimum = format == CK_GGUF_Q4_1 || format == CK_GGUF_Q5_1;
+  const int zero = has_minimum || bytes ? 0 : five ? 16 : 8;
   for (int i = 0; i < rows_ * (columns_ / kGroup); i++) {
-    Number d = random_half(random, bytes ? -6 : -2), m = random_half(random, 1);
+    Number d = random_half(random, bytes ? -6 : five ? -3 : -2), m = random_half(random, 1);
     append(data_, d.bits, 2);
-    if (format_.format == CK_GGUF_Q4_1) append(data_, m.bits, 2);
+    if (has_minimum) append(data_, m.bits, 2);
     int q[kGroup];
-    for (int& value : q) value = bytes ? random.integer(-128, 127) : random.integer(0, 15);
+    for (int& value : q)
+      value = bytes ? random.integer(-128, 127) : random.integer(0, five ? 31 : 15);
     if (bytes) {
       for (int value : q) append(data_, static_cast<uint32_t>(value), 1);
     } else {
-      for (int k = 0; k < kGroup / 2; k++) append(data_, q[k] | q[k + kGroup / 2] << 4, 1);
+      uint32_t fifth = 0;
+      for (int k = 0; k < kGroup; k++) fifth |= static_cast<uint32_t>(q[k] >> 4) << k;
+      if (five) append(data_, fifth, 4);
+      for (int k = 0; k < kGroup / 2; k++)
+        append(data_, (q[k] & 15) | (q[k + kGroup / 2] & 15) << 4, 1);
     }
-    for (int value : q) {
-      values_.push_back(format_.format == CK_GGUF_Q4_1   ? d.value * value + m.value
-                        : format_.format == CK_GGUF_Q4_0 ? d.value * (value - 8)
-                                                         : d.value * value);
-    }
+    for (int value : q) values_.push_back(d.value * (value - zero) + (has_minimum ? m.value : 0));
   }
 }
 

@@ -28,6 +28,8 @@ struct WeightFormat: CustomStringConvertible, Sendable {
   static let q40 = WeightFormat(format: CK_GGUF_Q4_0, bits: 4)
   static let q41 = WeightFormat(format: CK_GGUF_Q4_1, bits: 4)
   static let q80 = WeightFormat(format: CK_GGUF_Q8_0, bits: 8)
+  static let q50 = WeightFormat(format: CK_GGUF_Q5_0, bits: 5)
+  static let q51 = WeightFormat(format: CK_GGUF_Q5_1, bits: 5)
   static let float32 = WeightFormat(format: CK_FLOAT32)
   static let float16 = WeightFormat(format: CK_FLOAT16)
   static let bfloat16 = WeightFormat(format: CK_BFLOAT16)
@@ -37,7 +39,7 @@ struct WeightFormat: CustomStringConvertible, Sendable {
     WeightFormat(format: CK_AFFINE, bits: bits, groupSize: groupSize, scaleType: scaleType)
   }
 
-  static let gguf = [q40, q41, q80]
+  static let gguf = [q40, q41, q80, q50, q51]
   static let floats = [float32, float16, bfloat16]
   static let affine =
     [2, 3, 4, 5, 6, 8].flatMap { bits in [32, 64, 128].map { affine(bits, $0) } }
@@ -51,6 +53,8 @@ struct WeightFormat: CustomStringConvertible, Sendable {
     case CK_GGUF_Q4_0: "Q4_0"
     case CK_GGUF_Q4_1: "Q4_1"
     case CK_GGUF_Q8_0: "Q8_0"
+    case CK_GGUF_Q5_0: "Q5_0"
+    case CK_GGUF_Q5_1: "Q5_1"
     case CK_AFFINE: "\(bits) bits, groups of \(groupSize), \(scaleType) scales"
     default: "\(scaleTypeOfFloats)"
     }
@@ -183,6 +187,7 @@ private struct WeightRow {
       switch format.format {
       case CK_GGUF_Q4_0: biases.append(-8 * scale)
       case CK_GGUF_Q8_0: biases.append(-128 * scale)
+      case CK_GGUF_Q5_0: biases.append(-16 * scale)
       default: biases.append(bias)
       }
     }
@@ -200,17 +205,20 @@ private struct WeightRow {
     return stream
   }
 
-  /// As ggml's block_q4_0, block_q4_1 and block_q8_0.
+  /// As ggml's block_q4_0, block_q4_1, block_q8_0, block_q5_0 and block_q5_1.
   private func blocks(_ format: WeightFormat, _ q: [UInt8]) -> [UInt8] {
     var bytes: [UInt8] = []
     for (g, scale) in scales.enumerated() {
       let group = q[32 * g..<32 * g + 32].map { $0 }
       bytes += WeightFormat.encoded(scale, as: .float16)
-      if format.format == CK_GGUF_Q4_1 { bytes += WeightFormat.encoded(biases[g], as: .float16) }
+      if [CK_GGUF_Q4_1, CK_GGUF_Q5_1].contains(format.format) {
+        bytes += WeightFormat.encoded(biases[g], as: .float16)
+      }
       if format.format == CK_GGUF_Q8_0 {
         bytes += group.map { $0 &- 128 }
       } else {
-        bytes += (0..<16).map { group[$0] | group[$0 + 16] << 4 }
+        if format.bits == 5 { bytes += Self.bitStream(group.map { $0 >> 4 }, 1) }
+        bytes += (0..<16).map { group[$0] & 15 | group[$0 + 16] << 4 }
       }
     }
     return bytes

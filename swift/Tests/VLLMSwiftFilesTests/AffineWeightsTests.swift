@@ -18,10 +18,15 @@ import VLLMSwiftCore
       let byte = block[start + index % 16]
       return Float(index < 16 ? byte & 15 : byte >> 4)
     }
+    func fifthBit(_ index: Int, from start: Int) -> Float {
+      Float(block[start + index / 8] >> (index % 8) & 1) * 16
+    }
     return (0..<32).map { index in
       switch type {
       case 2: half(0) * (nibble(index, from: 2) - 8)
       case 3: half(0) * nibble(index, from: 4) + half(2)
+      case 6: half(0) * (nibble(index, from: 6) + fifthBit(index, from: 2) - 16)
+      case 7: half(0) * (nibble(index, from: 8) + fifthBit(index, from: 4)) + half(2)
       default: half(0) * Float(Int8(bitPattern: block[2 + index]))
       }
     }
@@ -36,16 +41,17 @@ import VLLMSwiftCore
           : Float(bytes.loadUnaligned(fromByteOffset: 2 * group, as: Float16.self))
       }
     }
-    let perWord = 32 / weights.bits
-    return (0..<weights.packed.count * perWord).map { index in
-      let shifted = weights.packed[index / perWord] >> (index % perWord * weights.bits)
-      let code = Float(shifted & (1 << weights.bits - 1))
+    return (0..<weights.packed.count * 32 / weights.bits).map { index in
+      let code = (0..<weights.bits).reduce(Float(0)) { code, bit in
+        let place = index * weights.bits + bit
+        return code + Float((weights.packed[place / 32] >> (place % 32) & 1) << bit)
+      }
       let group = index / weights.groupSize
       return number(weights.scales, group) * code + number(weights.biases, group)
     }
   }
 
-  @Test(arguments: [(2, 4), (3, 4), (8, 8)] as [(UInt32, Int)])
+  @Test(arguments: [(2, 4), (3, 4), (6, 5), (7, 5), (8, 8)] as [(UInt32, Int)])
   func weightsKeepTheirValues(type: UInt32, bits: Int) throws {
     let builder = GGUFBuilder.tinyLlama(type: type)
     let checkpoint = try openCheckpoint(folder.write(builder.bytes, to: "model.gguf"))
@@ -69,7 +75,7 @@ import VLLMSwiftCore
     }
   }
 
-  @Test(arguments: [(2, 8_192), (8, 512)] as [(UInt32, Float16)])
+  @Test(arguments: [(2, 8_192), (6, 4_096), (8, 512)] as [(UInt32, Float16)])
   func biasesBeyondFloat16AreFloat32(type: UInt32, scale: Float16) throws {
     var builder = GGUFBuilder.tinyLlama(type: type)
     let up = try #require(builder.tensors.firstIndex { $0.name == "blk.0.ffn_up.weight" })

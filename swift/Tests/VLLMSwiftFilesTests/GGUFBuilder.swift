@@ -116,9 +116,10 @@ struct GGUFBuilder {
 }
 
 extension GGUFBuilder {
-  static let blockBytes: [UInt32: Int] = [2: 18, 3: 20, 8: 34]
+  static let blockBytes: [UInt32: Int] = [2: 18, 3: 20, 6: 22, 7: 24, 8: 34]
 
-  /// Random weights of a type: 0 F32, 1 F16, 2 Q4_0, 3 Q4_1, 8 Q8_0, 30 BF16. Scales are finite.
+  /// Random weights of a type: 0 F32, 1 F16, 2 Q4_0, 3 Q4_1, 6 Q5_0, 7 Q5_1, 8 Q8_0,
+  /// 30 BF16. Scales are finite.
   static func weights(_ type: UInt32, count: Int, _ generator: inout SeededGenerator) -> [UInt8] {
     func half() -> [UInt8] {
       .little(Float16(Float.random(in: -1...1, using: &generator)).bitPattern)
@@ -135,7 +136,7 @@ extension GGUFBuilder {
           UInt16(Float.random(in: -1...1, using: &generator).bitPattern >> 16))
       }
     default:
-      let scales = type == 3 ? 2 : 1
+      let scales = type == 3 || type == 7 ? 2 : 1
       let codes = (blockBytes[type] ?? 0) - 2 * scales
       return (0..<count / 32).flatMap { _ in
         (0..<scales).flatMap { _ in half() }

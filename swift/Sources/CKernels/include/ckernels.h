@@ -49,6 +49,8 @@ typedef enum ck_format {
   CK_GGUF_Q4_0, /* groups of 32: half d, 16 bytes of nibbles (low half first); d * (q - 8) */
   CK_GGUF_Q4_1, /* half d, half m, 16 bytes; d * q + m */
   CK_GGUF_Q8_0, /* half d, 32 int8; d * q */
+  CK_GGUF_Q5_0, /* half d, 4 bytes of fifth bits, 16 bytes of nibbles; d * (q - 16) */
+  CK_GGUF_Q5_1, /* half d, half m, 4 and 16 bytes; d * q + m */
   CK_AFFINE     /* MLX: little-endian bit stream in uint32, scales and biases a group */
 } ck_format;
 

@@ -35,6 +35,20 @@ inline bool half_from_float(float value, uint16_t& out) {
   return std::bit_cast<uint32_t>(float_from_half(out)) == bits;
 }
 
+/// The nearest half, to even between two.
+inline uint16_t nearest_half(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value), magnitude = bits & 0x7fffffff;
+  const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
+  if (magnitude > 0x7f800000) return sign | 0x7e00;  // NaN
+  if (magnitude < 0x38800000) {  // subnormal halves are whole multiples of what 0.5 rounds to
+    const float rounded = std::bit_cast<float>(magnitude) + 0.5f;
+    return sign | static_cast<uint16_t>(std::bit_cast<uint32_t>(rounded) - 0x3f000000);
+  }
+  const uint32_t rounded = magnitude + 0xfff + (magnitude >> 13 & 1);
+  return rounded >= 0x47800000 ? sign | 0x7c00
+                               : sign | static_cast<uint16_t>((rounded - 0x38000000) >> 13);
+}
+
 }  // namespace ck
 
 #endif  // CK_HALF_HPP

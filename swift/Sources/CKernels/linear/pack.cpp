@@ -1,8 +1,10 @@
 #include "pack.hpp"
 
 #include <bit>
+#include <cmath>
 #include <cstring>
 
+#include "blocks.hpp"
 #include "half.hpp"
 
 namespace ck {
@@ -86,14 +88,48 @@ void put_plane(const uint8_t (&q)[kGroupColumns], uint8_t* to) {
   for (int i = 0; i < bits; i++) std::memcpy(to + 64 * i, vectors + i, 4);
 }
 
-/// A row's group, from MLX's stream to its lane of a panel.
+/// A row's group, as a lane of a panel.
 template <Layout layout>
-void pack_group(const uint8_t* stream, uint8_t* to) {
+void put_codes(const uint8_t (&q)[kGroupColumns], uint8_t* to) {
   constexpr int kFirst = first_plane_bits(layout), kSecond = code_bits(layout) - kFirst;
-  uint8_t q[kGroupColumns];
-  unpack<code_bits(layout)>(stream, q);
   put_plane<0, kFirst>(q, to);
   if constexpr (kSecond > 0) put_plane<kFirst, kSecond>(q, to + 64 * kFirst);
+}
+
+/// The same, from MLX's stream.
+template <Layout layout>
+void pack_group(const uint8_t* stream, uint8_t* to) {
+  uint8_t q[kGroupColumns];
+  unpack<code_bits(layout)>(stream, q);
+  put_codes<layout>(q, to);
+}
+
+void put_scale(float value, ScaleType type, uint8_t* to) {
+  if (type == ScaleType::f32) {
+    std::memcpy(to, &value, sizeof value);
+  } else {
+    put16(to, nearest_half(value));
+  }
+}
+
+/// Blocks that are read group by group.
+template <class Block>
+void pack_groups(const PanelFormat& format, const SourceRow (&rows)[kPanelRows], uint8_t* panel) {
+  const int groups = rows[0].source->columns / kGroupColumns;
+  const size_t scale = format.scale_bytes();
+  for (int n = 0; n < kPanelRows; n++) {
+    if (rows[n].row < 0) continue;  // memory of a new panel is zero
+    const auto* blocks = reinterpret_cast<const Block*>(
+        row_start(rows[n].source->data, rows[n], groups / Block::kGroups * sizeof(Block)));
+    for (int g = 0; g < groups; g++) {
+      BlockGroup group;
+      read_group(blocks[g / Block::kGroups], g % Block::kGroups, group);
+      uint8_t* scales = panel + format.scales_offset(g);
+      put_scale(group.scale, format.scale_type, scales + n * scale);
+      put_scale(group.bias, format.scale_type, scales + (kPanelRows + n) * scale);
+      put_codes<Block::kLayout>(group.q, panel + format.values_offset(g) + 4 * n);
+    }
+  }
 }
 
 struct AffineFormat {
@@ -190,6 +226,20 @@ Layout exact_layout(const ck_source& source) {
   return bfloat16 ? Layout::bf16 : half ? Layout::f16 : Layout::f32;
 }
 
+/// Half scales, unless one leaves their range.
+template <class Block>
+PanelFormat block_format(const ck_source& source) {
+  constexpr float kLargest = 65504 / Block::kMost;
+  const auto* blocks = static_cast<const Block*>(source.data);
+  const size_t count =
+      static_cast<size_t>(source.rows) * source.columns / kGroupColumns / Block::kGroups;
+  for (size_t i = 0; Block::kMost > 1 && i < count; i++) {
+    const float d = std::fabs(float_from_half(blocks[i].d));
+    if (d > kLargest && std::isfinite(d)) return {Block::kLayout, ScaleType::f32, 1};
+  }
+  return {Block::kLayout, ScaleType::f16, 1};
+}
+
 const char* affine_obstacle(const ck_source& source) {
   if (source.bits < 2 || source.bits > 8 || kAffineFormats[source.bits].pack_group == nullptr) {
     return "values of this many bits are not supported";
@@ -228,6 +278,8 @@ const char* packing_obstacle(const ck_source& source) {
     case CK_GGUF_Q4_0:
     case CK_GGUF_Q4_1:
     case CK_GGUF_Q8_0:
+    case CK_GGUF_Q5_0:
+    case CK_GGUF_Q5_1:
       return source.columns % kGroupColumns == 0 ? nullptr : "the columns are not whole groups";
     case CK_AFFINE:
       return affine_obstacle(source);
@@ -249,6 +301,10 @@ PanelFormat panel_format(const ck_source& source) {
       return {Layout::u4, ScaleType::f16, 1};
     case CK_GGUF_Q8_0:
       return {Layout::s8, ScaleType::f16, 1};
+    case CK_GGUF_Q5_0:
+      return block_format<BlockQ5_0>(source);
+    case CK_GGUF_Q5_1:
+      return block_format<BlockQ5_1>(source);
     case CK_AFFINE:
       return affine_format(source);
   }
@@ -262,6 +318,10 @@ void pack_panel(const PanelFormat& format, const SourceRow (&rows)[kPanelRows], 
       return pack_blocks<BlockQ4_1>(format, rows, panel);
     case CK_GGUF_Q8_0:
       return pack_blocks<BlockQ8_0>(format, rows, panel);
+    case CK_GGUF_Q5_0:
+      return pack_groups<BlockQ5_0>(format, rows, panel);
+    case CK_GGUF_Q5_1:
+      return pack_groups<BlockQ5_1>(format, rows, panel);
     case CK_AFFINE:
       return pack_affine(format, rows, panel);
     default:

@@ -19,7 +19,7 @@ struct GGUFTensorType {
   static let all: [UInt32: GGUFTensorType] = [
     0: .init("F32", 1, 4, .float32), 1: .init("F16", 1, 2, .float16),
     2: .init("Q4_0", 32, 18, .ggufQ4_0), 3: .init("Q4_1", 32, 20, .ggufQ4_1),
-    6: .init("Q5_0", 32, 22), 7: .init("Q5_1", 32, 24),
+    6: .init("Q5_0", 32, 22, .ggufQ5_0), 7: .init("Q5_1", 32, 24, .ggufQ5_1),
     8: .init("Q8_0", 32, 34, .ggufQ8_0), 9: .init("Q8_1", 32, 40),
     10: .init("Q2_K", 256, 84), 11: .init("Q3_K", 256, 110), 12: .init("Q4_K", 256, 144),
     13: .init("Q5_K", 256, 176), 14: .init("Q6_K", 256, 210), 15: .init("Q8_K", 256, 292),

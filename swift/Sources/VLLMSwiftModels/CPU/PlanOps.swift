@@ -129,6 +129,8 @@ extension ck_source {
     case .ggufQ4_0: format = CK_GGUF_Q4_0
     case .ggufQ4_1: format = CK_GGUF_Q4_1
     case .ggufQ8_0: format = CK_GGUF_Q8_0
+    case .ggufQ5_0: format = CK_GGUF_Q5_0
+    case .ggufQ5_1: format = CK_GGUF_Q5_1
     case .affine(let bits, let groupSize):
       format = CK_AFFINE
       self.bits = Int32(bits)
