@@ -53,8 +53,9 @@ class _Request:
             for index in range(prompt.sampling.n)
         ]
         self.unfinished = len(self.completions)
-        #: Those whose last chunk is not taken yet.
+        #: Those whose last chunk is not taken yet, and those of them with something to look at.
         self.open = [*self.completions]
+        self.fresh: list[Completion] = []
 
     def push(self, event: Event) -> None:
         """Takes in an event's tokens, and the logprobs that come with it."""
@@ -130,14 +131,19 @@ class Generation(Generic[ChannelT]):
             request = self._requests[event.request]
             completion = request.completions[event.sequence]
             ended = completion.finish_reason
+            if ended is not None:
+                # A stop string did, and the engine had gone on.
+                continue
             request.push(event)
+            if completion not in request.fresh:
+                request.fresh.append(completion)
             if event.finish != FINISH_NONE:
                 # vLLM's rule: a stop token is the reason if the caller asked for it, an end token
                 # of the model's own is none.
                 asked = request.prompt.sampling.stop_token_ids or ()
                 stop = event.stop_token if event.stop_token in asked else None
                 completion.finish(_REASONS.get(event.finish, "cancelled"), stop)
-            if ended is not None or completion.finish_reason is None:
+            if completion.finish_reason is None:
                 continue
             request.unfinished -= 1
             if not request.unfinished:
@@ -174,7 +180,8 @@ class Generation(Generic[ChannelT]):
         The last chunk of all has the usage and the timings.
         """
         (request,) = self._requests.values()
-        for completion in request.open:
+        while request.fresh:
+            completion = request.fresh.pop(0)
             text, tokens, taken = completion.take()
             logprobs = None if request.prompt.sampling.logprobs is None else taken
             if completion.finish_reason is None:

@@ -118,12 +118,17 @@ class Detokenizer:
 
     def __init__(self, token_bytes: TokenBytes) -> None:
         self._bytes = token_bytes
-        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        #: The beginning of a character.
+        self._held = b""
 
     def push(self, *tokens: int) -> str:
         """The characters that these tokens complete."""
-        return self._utf8.decode(b"".join([self._bytes[token] for token in tokens]))
+        data = self._held + b"".join(map(self._bytes.__getitem__, tokens))
+        text, read = codecs.utf_8_decode(data, "replace")
+        self._held = data[read:]
+        return text
 
     def flush(self) -> str:
         """What is left at the end: U+FFFD for an incomplete character, else nothing."""
-        return self._utf8.decode(b"", final=True)
+        held, self._held = self._held, b""
+        return codecs.utf_8_decode(held, "replace", True)[0]

@@ -85,6 +85,7 @@ def test_who_changes_a_chunk_changes_no_other(chat: ChatVLLMSwift) -> None:
     before = list(chat.stream("What do tides do?"))
     for chunk in chat.stream("What do tides do?"):
         chunk.additional_kwargs["mine"] = chunk.response_metadata["mine"] = "changed"
+        setattr(chunk, "mine", "changed")  # noqa: B010, it is no field of LangChain's
         chunk.tool_calls.append({"name": "mine", "args": {}, "id": None})
         chunk.invalid_tool_calls.append({"name": "mine", "args": "", "id": None, "error": None})
         chunk.tool_call_chunks.append({"name": "mine", "args": "", "id": None, "index": 0})
