@@ -131,11 +131,12 @@ def write_gguf(
     shape: Shape,
     kind: gguf.GGMLQuantizationType,
     rope_freqs: Array | None = None,
+    embedding_size: float = 1,
 ) -> Path:
     """A GGUF of the llama architecture with its matrices in `kind`, as llama.cpp's converter does.
 
-    Embeddings are in `kind` too. q and k have the row order that llama.cpp's rotary embedding
-    wants.
+    Embeddings are in `kind` too, and times `embedding_size`. q and k have the row order that
+    llama.cpp's rotary embedding wants.
     """
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, shape.num_hidden_layers)
     writer = gguf.GGUFWriter(path, "llama")
@@ -156,9 +157,11 @@ def write_gguf(
         heads = {"q_proj": shape.num_attention_heads, "k_proj": shape.num_key_value_heads}
         if (count := heads.get(name.split(".")[-2])) is not None:
             weight = _interleaved(weight, count)
+        if name == "model.embed_tokens.weight":
+            weight = weight * np.float32(embedding_size)
         stored = gguf.GGMLQuantizationType.F32 if weight.ndim == 1 else kind
         mapped = names.get_name(name, try_suffixes=(".weight",))
-        writer.add_tensor(mapped, gguf.quantize(weight, stored), raw_dtype=stored)
+        writer.add_tensor(mapped, _stored(weight, stored), raw_dtype=stored)
     if rope_freqs is not None:
         writer.add_tensor("rope_freqs.weight", rope_freqs)
     writer.write_header_to_file()
@@ -166,6 +169,38 @@ def write_gguf(
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+# Bytes of a block, and where its d and its dmin are.
+_K_BLOCKS = {
+    "Q3_K": (110, 108, None),
+    "Q4_K": (144, 0, 2),
+    "Q5_K": (176, 0, 2),
+    "Q6_K": (210, 208, None),
+}
+
+
+def _stored(weight: Array, kind: gguf.GGMLQuantizationType) -> np.ndarray[Any, Any]:
+    """The weight in `kind`; for K-quants, which gguf only reads, random blocks of its deviation."""
+    if kind.name not in _K_BLOCKS:
+        return gguf.quantize(weight, kind)
+    size, d_at, dmin_at = _K_BLOCKS[kind.name]
+    rows, columns = weight.shape
+    generator = np.random.default_rng(weight.size)
+    blocks = generator.integers(0, 256, (rows, columns // 256, size), np.uint8)
+
+    def with_scales(d: float, dmin: float) -> Array:
+        for at, value in ((d_at, d), (dmin_at, dmin)):
+            if at is not None:
+                blocks[..., at : at + 2] = np.array([value], np.float16).view(np.uint8)
+        return gguf.dequantize(blocks.reshape(rows, -1), kind)
+
+    d, dmin = 1.0, 0.0
+    if dmin_at is not None:
+        dmin = -with_scales(1, 0).mean() / with_scales(0, 1).mean()
+    factor = weight.std() / with_scales(d, dmin).std()
+    with_scales(d * factor, dmin * factor)
+    return blocks.reshape(rows, -1)
 
 
 def _interleaved(weight: Array, heads: int) -> Array:

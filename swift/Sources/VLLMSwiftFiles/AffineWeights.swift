@@ -16,15 +16,16 @@ public struct AffineWeights: Sendable {
 extension CheckpointTensor {
   /// The tensor in MLX's affine form, rows in the model's order. Exact: llama.cpp's 32-weight blocks
   /// are groups of 32 with w = d q + m, and m is -8 d in Q4_0, -16 d in Q5_0 and,
-  /// codes being signed, -128 d in Q8_0. Scales are float16, or float32 where an m leaves float16's range.
-  /// - Throws: `internal` if it is not quantized.
+  /// codes being signed, -128 d in Q8_0. Scales are float16, or float32 where an m leaves float16's range
+  /// and in the K-quants, whose groups of 32 have products for scales.
+  /// - Throws: `internal` if it is not quantized, or has groups of 16 (`dequantized`).
   public func affine() throws -> AffineWeights {
     switch format {
     case .ggufQ4_0:
       return hasScale(above: .greatestFiniteMagnitude / 8, blockBytes: 18)
         ? unpackSignedNibbles(Float.self) : unpackSignedNibbles(Float16.self)
     case .ggufQ4_1:
-      return unpack(bits: 4, blockBytes: 20) { block, codes in
+      return unpack(bits: 4, blockBytes: 20) { block, _, codes in
         unpackNibbles(block + 4, codes)
         return (
           block.loadUnaligned(as: Float16.self),
@@ -38,22 +39,24 @@ extension CheckpointTensor {
       return hasScale(above: .greatestFiniteMagnitude / 16, blockBytes: 22)
         ? unpackSignedFiveBits(Float.self) : unpackSignedFiveBits(Float16.self)
     case .ggufQ5_1:
-      return unpack(bits: 5, blockBytes: 24) { block, codes in
+      return unpack(bits: 5, blockBytes: 24) { block, _, codes in
         unpackFiveBits(block + 4, codes)
         return (
           block.loadUnaligned(as: Float16.self),
           block.loadUnaligned(fromByteOffset: 2, as: Float16.self)
         )
       }
+    case .ggufQ4_K: return unpackQ4K()
+    case .ggufQ5_K: return unpackQ5K()
     case .affine(let bits, let groupSize):
       return try copy(bits: bits, groupSize: groupSize)
-    case .float32, .float16, .bfloat16:
+    case .float32, .float16, .bfloat16, .ggufQ3_K, .ggufQ6_K:
       throw EngineError(.internal, "\(name) is \(format) and has no affine form")
     }
   }
 
   private func unpackSignedNibbles<Scale: GroupScale>(_: Scale.Type) -> AffineWeights {
-    unpack(bits: 4, blockBytes: 18) { block, codes in
+    unpack(bits: 4, blockBytes: 18) { block, _, codes in
       let scale = Scale(block.loadUnaligned(as: Float16.self))
       unpackNibbles(block + 2, codes)
       return (scale, -8 * scale)
@@ -61,7 +64,7 @@ extension CheckpointTensor {
   }
 
   private func unpackSignedFiveBits<Scale: GroupScale>(_: Scale.Type) -> AffineWeights {
-    unpack(bits: 5, blockBytes: 22) { block, codes in
+    unpack(bits: 5, blockBytes: 22) { block, _, codes in
       let scale = Scale(block.loadUnaligned(as: Float16.self))
       unpackFiveBits(block + 2, codes)
       return (scale, -16 * scale)
@@ -69,7 +72,7 @@ extension CheckpointTensor {
   }
 
   private func unpackSignedBytes<Scale: GroupScale>(_: Scale.Type) -> AffineWeights {
-    unpack(bits: 8, blockBytes: 34) { block, codes in
+    unpack(bits: 8, blockBytes: 34) { block, _, codes in
       let scale = Scale(block.loadUnaligned(as: Float16.self))
       for word in 0..<8 {
         let signed = block.loadUnaligned(fromByteOffset: 2 + 4 * word, as: UInt32.self)
@@ -87,41 +90,43 @@ extension CheckpointTensor {
     }
   }
 
-  /// - Parameter block: reads a block of 32 weights, writes its `bits` words of codes, and returns
-  ///   its scale and bias.
+  /// - Parameters:
+  ///   - groups: of 32 weights in a block.
+  ///   - group: reads a group, by its number in its block, writes its `bits` words of codes, and
+  ///     returns its scale and bias.
   @inline(__always)
-  private func unpack<Scale: GroupScale>(
-    bits: Int, blockBytes: Int,
-    _ block: (UnsafeRawPointer, UnsafeMutablePointer<UInt32>) -> (Scale, Scale)
+  func unpack<Scale: GroupScale>(
+    bits: Int, blockBytes: Int, groups: Int = 1,
+    _ group: (UnsafeRawPointer, Int, UnsafeMutablePointer<UInt32>) -> (Scale, Scale)
   ) -> AffineWeights {
     let scaleBytes = MemoryLayout<Scale>.size
-    let blocks = data.count / blockBytes
-    let blocksPerRow = blocks / rows
+    let count = data.count / blockBytes * groups
+    let groupsPerRow = count / rows
     var packed: [UInt32] = []
     var scales: [UInt8] = []
-    let biases = [UInt8](unsafeUninitializedCapacity: scaleBytes * blocks) { biasRoom, biasCount in
-      scales = [UInt8](unsafeUninitializedCapacity: scaleBytes * blocks) { scaleRoom, scaleCount in
-        packed = [UInt32](unsafeUninitializedCapacity: bits * blocks) { words, wordCount in
+    let biases = [UInt8](unsafeUninitializedCapacity: scaleBytes * count) { biasRoom, biasCount in
+      scales = [UInt8](unsafeUninitializedCapacity: scaleBytes * count) { scaleRoom, scaleCount in
+        packed = [UInt32](unsafeUninitializedCapacity: bits * count) { words, wordCount in
           guard let source = data.baseAddress, let words = words.baseAddress else { return }
           var index = 0
           for row in 0..<rows {
             let sourceRow = rowOrder.map { Int($0[row]) } ?? row
-            var pointer = source + sourceRow * blocksPerRow * blockBytes
-            for _ in 0..<blocksPerRow {
-              let (scale, bias) = block(pointer, words + bits * index)
+            let start = source + sourceRow * bytesPerRow
+            for place in 0..<groupsPerRow {
+              let (scale, bias) = group(
+                start + place / groups * blockBytes, place % groups, words + bits * index)
               UnsafeMutableRawBufferPointer(scaleRoom)
                 .storeBytes(of: scale, toByteOffset: scaleBytes * index, as: Scale.self)
               UnsafeMutableRawBufferPointer(biasRoom)
                 .storeBytes(of: bias, toByteOffset: scaleBytes * index, as: Scale.self)
-              pointer += blockBytes
               index += 1
             }
           }
-          wordCount = bits * blocks
+          wordCount = bits * count
         }
-        scaleCount = scaleBytes * blocks
+        scaleCount = scaleBytes * count
       }
-      biasCount = scaleBytes * blocks
+      biasCount = scaleBytes * count
     }
     return AffineWeights(
       packed: packed, scales: scales, biases: biases, scaleType: Scale.scalarType,
@@ -143,16 +148,16 @@ extension CheckpointTensor {
 }
 
 /// What scales and biases of groups are stored as.
-private protocol GroupScale: BinaryFloatingPoint {
+protocol GroupScale: BinaryFloatingPoint {
   static var scalarType: CheckpointTensor.ScalarType { get }
 }
 
 extension Float16: GroupScale {
-  fileprivate static var scalarType: CheckpointTensor.ScalarType { .float16 }
+  static var scalarType: CheckpointTensor.ScalarType { .float16 }
 }
 
 extension Float: GroupScale {
-  fileprivate static var scalarType: CheckpointTensor.ScalarType { .float32 }
+  static var scalarType: CheckpointTensor.ScalarType { .float32 }
 }
 
 /// 16 bytes with weight j in the low and weight j + 16 in the high half of byte j, to 4 words with
@@ -179,7 +184,7 @@ private func unpackFiveBits(_ source: UnsafeRawPointer, _ words: UnsafeMutablePo
 
 /// 32 codes as MLX's stream: from the lowest bit of the first of `bits` words up.
 @inline(__always)
-private func pack(
+func pack(
   bits: Int, _ words: UnsafeMutablePointer<UInt32>, _ code: (Int) -> UInt32
 ) {
   var stream: UInt64 = 0

@@ -23,6 +23,12 @@ public struct CheckpointTensor: @unchecked Sendable {
     case ggufQ5_0
     /// d, m, and the same codes: w = d q + m.
     case ggufQ5_1
+    /// Blocks of 256, see `KQuants.swift`: groups of 16 with a scale, 3-bit codes; groups of 32 with
+    /// a scale and a minimum, 4- and 5-bit codes; groups of 16 with a scale, 6-bit codes.
+    case ggufQ3_K
+    case ggufQ4_K
+    case ggufQ5_K
+    case ggufQ6_K
     /// MLX's affine form: codes packed into uint32 from the lowest bit up, and a scale s and a bias
     /// b for each `groupSize` weights of a row: w = s q + b.
     case affine(bits: Int, groupSize: Int)
@@ -85,6 +91,10 @@ extension CheckpointTensor.Format: CustomStringConvertible {
     case .ggufQ8_0: "Q8_0"
     case .ggufQ5_0: "Q5_0"
     case .ggufQ5_1: "Q5_1"
+    case .ggufQ3_K: "Q3_K"
+    case .ggufQ4_K: "Q4_K"
+    case .ggufQ5_K: "Q5_K"
+    case .ggufQ6_K: "Q6_K"
     case .affine(let bits, let groupSize): "affine-\(bits)bit-g\(groupSize)"
     }
   }

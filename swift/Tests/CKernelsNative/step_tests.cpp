@@ -57,7 +57,7 @@ class Model {
   }
 
  private:
-  static constexpr int kHidden = 128, kFeedForward = 256;
+  static constexpr int kHidden = 256, kFeedForward = 256;
   struct Layer {
     Stack qkv, o, gate_up, down;
   };

@@ -55,24 +55,33 @@ void append(std::vector<uint8_t>& to, uint32_t bits, size_t bytes) {
 
 std::string WeightFormat::name() const {
   static constexpr const char* kNames[] = {"float32", "float16", "bfloat16", "Q4_0",
-                                           "Q4_1",    "Q8_0",    "Q5_0",     "Q5_1"};
+                                           "Q4_1",    "Q8_0",    "Q5_0",     "Q5_1",
+                                           "Q3_K",    "Q4_K",    "Q5_K",     "Q6_K"};
   if (format != CK_AFFINE) return kNames[format];
   return "affine (" + text("bits", bits, "group", group_size, "scale type", scale_dtype) + ")";
 }
 
+int WeightFormat::group() const {
+  return format == CK_AFFINE ? group_size : is_k() ? 256 : is_quantized() ? kGroup : 1;
+}
+
 WeightFormat random_format(Random& random) {
-  if (random.chance(0.6)) return {static_cast<ck_format>(random.integer(CK_FLOAT32, CK_GGUF_Q5_1))};
+  if (random.chance(0.6)) return {static_cast<ck_format>(random.integer(CK_FLOAT32, CK_GGUF_Q6_K))};
   return {CK_AFFINE, random.one_of({2, 3, 4, 5, 6, 8}), random.one_of({32, 64, 128}),
           random.one_of<int>({CMLX_FLOAT16, CMLX_BFLOAT16, CMLX_FLOAT32})};
 }
 
 Weights::Weights(Random& random, const WeightFormat& format, int rows, int columns)
     : format_(format), rows_(rows) {
-  int group = format.format == CK_AFFINE ? format.group_size : format.is_quantized() ? kGroup : 1;
+  int group = format.group();
   columns_ = (columns + group - 1) / group * group;
   values_.reserve(size_t(rows) * columns_);
   if (format.format == CK_AFFINE) {
     fill_affine(random);
+  } else if (format.format == CK_GGUF_Q3_K || format.format == CK_GGUF_Q6_K) {
+    fill_symmetric_k_blocks(random);
+  } else if (format.is_k()) {
+    fill_k_blocks_with_minima(random);
   } else if (format.is_quantized()) {
     fill_blocks(random);
   } else {
@@ -130,6 +139,69 @@ void Weights::fill_blocks(Random& random) {
         append(data_, (q[k] & 15) | (q[k + kGroup / 2] & 15) << 4, 1);
     }
     for (int value : q) values_.push_back(d.value * (value - zero) + (has_minimum ? m.value : 0));
+  }
+}
+
+/// Bits of numbers as ggml packs them: `run` numbers one after another lie in bytes one after
+/// another, and the next runs in the higher bits of those bytes.
+static void append_plane(std::vector<uint8_t>& to, const std::vector<int>& numbers, int low,
+                         int bits, int run) {
+  const int a_byte = 8 / bits;
+  std::vector<uint8_t> plane(numbers.size() * bits / 8);
+  for (int i = 0; i < static_cast<int>(numbers.size()); i++) {
+    const int field = numbers[i] >> low & ((1 << bits) - 1);
+    plane[i / (run * a_byte) * run + i % run] |= field << bits * (i / run % a_byte);
+  }
+  to.insert(to.end(), plane.begin(), plane.end());
+}
+
+static std::vector<int> random_numbers(Random& random, int count, int most) {
+  std::vector<int> numbers(count);
+  for (int& number : numbers) number = random.integer(0, most);
+  return numbers;
+}
+
+/// Q3_K and Q6_K: groups of 16 with scales.
+void Weights::fill_symmetric_k_blocks(Random& random) {
+  const bool six = format_.format == CK_GGUF_Q6_K;
+  for (int i = 0; i < rows_ * columns_ / 256; i++) {
+    const Number d = random_half(random, six ? -10 : -5);
+    const std::vector<int> q = random_numbers(random, 256, six ? 63 : 7);
+    const std::vector<int> scales = random_numbers(random, 16, six ? 255 : 63);
+    append_plane(data_, q, six ? 0 : 2, six ? 4 : 1, six ? 64 : 32);
+    append_plane(data_, q, six ? 4 : 0, 2, 32);
+    if (six) {
+      for (int scale : scales) append(data_, scale ^ 128, 1);
+    } else {
+      append_plane(data_, scales, 0, 4, 8);
+      append_plane(data_, scales, 4, 2, 4);
+    }
+    append(data_, d.bits, 2);
+    for (int k = 0; k < 256; k++) {
+      const int scale = scales[k / 16] - (six ? 128 : 32);
+      values_.push_back(d.value * scale * (q[k] - (six ? 32 : 4)));
+    }
+  }
+}
+
+/// Q4_K and Q5_K: groups of 32 with scales and minima, whose bits lie in 12 bytes.
+void Weights::fill_k_blocks_with_minima(Random& random) {
+  const bool five = format_.format == CK_GGUF_Q5_K;
+  for (int i = 0; i < rows_ * columns_ / 256; i++) {
+    const Number d = random_half(random, five ? -9 : -8), dmin = random_half(random, -5);
+    const std::vector<int> q = random_numbers(random, 256, five ? 31 : 15);
+    const std::vector<int> scales = random_numbers(random, 8, 63),
+                           minima = random_numbers(random, 8, 63);
+    append(data_, d.bits, 2);
+    append(data_, dmin.bits, 2);
+    for (int g = 0; g < 4; g++) append(data_, scales[g] | scales[g + 4] >> 4 << 6, 1);
+    for (int g = 0; g < 4; g++) append(data_, minima[g] | minima[g + 4] >> 4 << 6, 1);
+    for (int g = 4; g < 8; g++) append(data_, (scales[g] & 15) | (minima[g] & 15) << 4, 1);
+    if (five) append_plane(data_, q, 4, 1, 32);
+    append_plane(data_, q, 0, 4, 32);
+    for (int k = 0; k < 256; k++) {
+      values_.push_back(d.value * scales[k / 32] * q[k] - dmin.value * minima[k / 32]);
+    }
   }
 }
 
@@ -202,8 +274,7 @@ Stack random_stack(Round& round, int count, int columns, int most_rows) {
   int group = 1;
   for (int i = 0; i < count; i++) {
     formats.push_back(random_format(round.random));
-    int own = formats[i].format == CK_AFFINE ? formats[i].group_size : kGroup;
-    if (formats[i].is_quantized()) group = std::max(group, own);
+    group = std::max(group, formats[i].group());
   }
   columns = (columns + group - 1) / group * group;
   for (const WeightFormat& format : formats) {

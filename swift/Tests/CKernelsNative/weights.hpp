@@ -17,6 +17,10 @@ struct WeightFormat {
 
   /// Activations are rounded to int8 for these.
   bool is_quantized() const { return format >= CK_GGUF_Q4_0; }
+  /// llama.cpp's K-quants, whose scales are rounded to float16.
+  bool is_k() const { return format >= CK_GGUF_Q3_K && format <= CK_GGUF_Q6_K; }
+  /// Columns come in whole multiples of this.
+  int group() const;
   std::string name() const;
 };
 
@@ -40,6 +44,8 @@ class Weights {
  private:
   void fill_floats(Random& random);
   void fill_blocks(Random& random);
+  void fill_symmetric_k_blocks(Random& random);
+  void fill_k_blocks_with_minima(Random& random);
   void fill_affine(Random& random);
 
   WeightFormat format_;

@@ -18,6 +18,7 @@ import VLLMSwiftCore
       case .float32, .float16, .bfloat16:
         var rows = [UInt8](repeating: 0, count: tensor.data.count)
         try rows.withUnsafeMutableBytes { try tensor.copyRows(to: $0) }
+      case .ggufQ3_K, .ggufQ6_K: _ = try tensor.dequantized()
       default: _ = try tensor.affine()
       }
       checkpoint.release(tensor)

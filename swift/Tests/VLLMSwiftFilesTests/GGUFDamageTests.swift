@@ -86,6 +86,13 @@ import VLLMSwiftCore
     try expect(.modelCorrupt, "no multiple of the 32 of a Q4_1 block") {
       $0.tensors[2].dimensions = [63, 64]
     }
+    try expect(.modelCorrupt, "no multiple of the 256 of a Q6_K block") {
+      $0.tensors[2].type = 14
+    }
+    try expect(.modelCorrupt, "'blk.0.ffn_down.weight' needs 9216 bytes") {
+      $0.tensors[9].type = 12
+      $0.tensors[9].dimensions = [256, 64]
+    }
     try expect(.modelCorrupt, "no multiple of 32") { $0.tensors[1].offset = 33 }
     try expect(.modelCorrupt, "overlap") { $0.tensors[1].offset = 0 }
     for offset in [1 << 20, UInt64.max & ~31, 1 << 63] {

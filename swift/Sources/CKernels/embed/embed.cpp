@@ -51,18 +51,21 @@ void load_group(Layout layout, const uint8_t* lane, uint8_t (&q)[kGroupColumns])
 void unpack_quantized(const PanelFormat& format, const uint8_t* panel, int lane, int columns,
                       float* out) {
 #pragma STDC FP_CONTRACT OFF  // the same bits whether the machine has fused multiply-adds or not
-  const int zero = format.layout == Layout::s4 ? 8 : format.layout == Layout::s8 ? 128 : 0;
+  const int zero = zero_point(format.layout);
   const size_t scale_bytes = format.scale_bytes();
   for (int g = 0; g < columns / kGroupColumns; g++, out += kGroupColumns) {
     const uint8_t* at = panel + format.scales_offset(g / format.groups_per_scale);
     float scale = load_scale(at + lane * scale_bytes, format.scale_type);
-    float bias = 0;
-    if (has_bias(format.layout)) {
-      bias = load_scale(at + (kPanelRows + lane) * scale_bytes, format.scale_type);
+    float bias = 0, last_scale = scale;  // the latter of the columns from 16 on
+    if (has_bias(format.layout) || has_half_scales(format.layout)) {
+      (has_bias(format.layout) ? bias : last_scale) =
+          load_scale(at + (kPanelRows + lane) * scale_bytes, format.scale_type);
     }
     uint8_t q[kGroupColumns];
     load_group(format.layout, panel + format.values_offset(g) + 4 * lane, q);
-    for (int k = 0; k < kGroupColumns; k++) out[k] = scale * static_cast<float>(q[k] - zero) + bias;
+    for (int k = 0; k < kGroupColumns; k++) {
+      out[k] = (k < 16 ? scale : last_scale) * static_cast<float>(q[k] - zero) + bias;
+    }
   }
 }
 

@@ -51,7 +51,13 @@ typedef enum ck_format {
   CK_GGUF_Q8_0, /* half d, 32 int8; d * q */
   CK_GGUF_Q5_0, /* half d, 4 bytes of fifth bits, 16 bytes of nibbles; d * (q - 16) */
   CK_GGUF_Q5_1, /* half d, half m, 4 and 16 bytes; d * q + m */
-  CK_AFFINE     /* MLX: little-endian bit stream in uint32, scales and biases a group */
+  /* Blocks of 256, see linear/blocks.hpp: groups of 16 with a scale d * int6 or int8, of 32 with a
+   * scale d * int6 and a bias -dmin * int6. */
+  CK_GGUF_Q3_K,
+  CK_GGUF_Q4_K,
+  CK_GGUF_Q5_K,
+  CK_GGUF_Q6_K,
+  CK_AFFINE /* MLX: little-endian bit stream in uint32, scales and biases a group */
 } ck_format;
 
 /* One matrix as it lies in a checkpoint: [rows, columns], row major. */

@@ -42,11 +42,11 @@ void add_dots(const uint8_t* values, const int8_t* const (&x)[rows], __m256i (&d
 #pragma clang loop unroll(full)
     for (int j = 4 * half; j < 4 * half + 4; j++) {
       add_pairs<rows>(load_quad<layout>(values, j), x, j, pairs);
-      if (layout != Layout::u6 || j % 2 == 0) continue;
+      if (code_bits(layout) != 6 || j % 2 == 0) continue;
       add_lanes<rows>(pairs, 1, dots);
       for (int r = 0; r < rows; r++) pairs[r] = _mm256_setzero_si256();
     }
-    if (layout != Layout::u6) add_lanes<rows>(pairs, 1, dots);
+    if (code_bits(layout) != 6) add_lanes<rows>(pairs, 1, dots);
   } else {
 #pragma clang loop unroll(full)
     for (int j = 4 * half; j < 4 * half + 4; j++) {

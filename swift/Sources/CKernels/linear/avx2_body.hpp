@@ -45,10 +45,14 @@ template <Layout layout>
 __m256i first_dot(const ActivationGroup& group, int half) {
   if constexpr (layout == Layout::s4) return _mm256_set1_epi32(group.offset4[half]);
   if constexpr (layout == Layout::s8) return _mm256_set1_epi32(group.offset8[half]);
+  if constexpr (has_half_scales(layout)) {
+    return _mm256_set1_epi32(group.offset4[half] / 8 * zero_point(layout));
+  }
   return _mm256_setzero_si256();
 }
 
-/// scaled[r] += half a group of 32 columns of row r times 8 outputs, before the weights' scale.
+/// scaled[r] += half a group of 32 columns of row r times 8 outputs, before the weights' scale; or
+/// = where that is the half's own.
 template <Layout layout, int half, int rows>
 void add_half(const uint8_t* values, const int8_t* const (&x)[rows],
               const ActivationGroup* const (&groups)[rows], int g, __m256 (&scaled)[rows]) {
@@ -59,8 +63,15 @@ void add_half(const uint8_t* values, const int8_t* const (&x)[rows],
 #pragma clang loop unroll(full)
   for (int r = 0; r < rows; r++) {
     __m256 dot = _mm256_cvtepi32_ps(dots[r]), scale = _mm256_set1_ps(groups[r][g].scale[half]);
-    scaled[r] = half == 0 ? _mm256_mul_ps(dot, scale) : _mm256_fmadd_ps(dot, scale, scaled[r]);
+    scaled[r] = half == 0 || has_half_scales(layout) ? _mm256_mul_ps(dot, scale)
+                                                     : _mm256_fmadd_ps(dot, scale, scaled[r]);
   }
+}
+
+template <int rows>
+void add_scaled(const __m256 (&scaled)[rows], __m256 scale, __m256 (&sums)[rows]) {
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++) sums[r] = _mm256_fmadd_ps(scaled[r], scale, sums[r]);
 }
 
 /// `rows` rows of x, from `row` on, times 8 outputs of a panel: the lower or the upper half.
@@ -69,7 +80,7 @@ void multiply_half(const LinearTask& t, int panel, int half, int row) {
   const int groups = t.x.columns / kGroupColumns;
   const size_t scale_bytes = t.format.scale_bytes();
   const size_t scale_stride = t.format.scale_stride();
-  const size_t bias_offset = kPanelRows * scale_bytes;
+  const size_t second_offset = kPanelRows * scale_bytes;
   const size_t group_bytes = t.format.group_bytes();
   const uint8_t *at = t.panels + panel * t.panel_bytes, *scales = at;
   const int scales_a_block = t.format.scales_a_block();
@@ -93,8 +104,10 @@ void multiply_half(const LinearTask& t, int panel, int half, int row) {
     }
     scales_left--;
     const __m256 scale = load_scales(scales, t.format.scale_type);
-    __m256 bias;
-    if constexpr (has_bias(layout)) bias = load_scales(scales + bias_offset, t.format.scale_type);
+    __m256 second;  // biases, or the second half's scales
+    if constexpr (has_bias(layout) || has_half_scales(layout)) {
+      second = load_scales(scales + second_offset, t.format.scale_type);
+    }
     int last = first + t.format.groups_per_scale;
     if (last > groups) last = groups;
     for (int g = first; g < last; g++, at += group_bytes) {
@@ -102,12 +115,13 @@ void multiply_half(const LinearTask& t, int panel, int half, int row) {
       const uint8_t* values = at + half * 4 * kLanes;
       __m256 scaled[rows];
       add_half<layout, 0>(values, x, x_groups, g, scaled);
+      if constexpr (has_half_scales(layout)) add_scaled(scaled, scale, sums);
       add_half<layout, 1>(values, x, x_groups, g, scaled);
+      add_scaled(scaled, has_half_scales(layout) ? second : scale, sums);
 #pragma clang loop unroll(full)
       for (int r = 0; r < rows; r++) {
-        sums[r] = _mm256_fmadd_ps(scaled[r], scale, sums[r]);
         if constexpr (has_bias(layout)) {
-          sums[r] = _mm256_fmadd_ps(bias, _mm256_set1_ps(x_groups[r][g].sum), sums[r]);
+          sums[r] = _mm256_fmadd_ps(second, _mm256_set1_ps(x_groups[r][g].sum), sums[r]);
         }
         x[r] += kGroupColumns;
       }
@@ -224,7 +238,8 @@ void quantize(const float* x, int columns, int8_t* values, ActivationGroup* grou
 constexpr LinearKernels kKernels = {
     {multiply<Layout::u2>, multiply<Layout::u3>, multiply<Layout::u4>, multiply<Layout::s4>,
      multiply<Layout::u5>, multiply<Layout::u6>, multiply<Layout::u8>, multiply<Layout::s8>,
-     multiply<Layout::f16>, multiply<Layout::bf16>, multiply<Layout::f32>},
+     multiply<Layout::h3>, multiply<Layout::h6>, multiply<Layout::f16>, multiply<Layout::bf16>,
+     multiply<Layout::f32>},
     quantize,
 };
 

@@ -56,6 +56,13 @@ void load_group(const uint8_t* p, __m512i (&w)[8]) {
   if constexpr (kSecond > 0) load_plane<kSecond, kFirst>(p + 64 * kFirst, w);
 }
 
+/// What a half's dot product of codes has too much, where halves are not combined.
+template <Layout layout>
+__m512i first_dot(const Group& group, int half) {
+  if constexpr (!has_half_scales(layout)) return _mm512_setzero_si512();
+  return _mm512_set1_epi32(-zero_point(layout) * group.half_sum[half]);
+}
+
 /// The group's dot product of activations, in units of their row, with codes of weights.
 template <Layout layout>
 __m512 combine(__m512i low, __m512i high, const Group& group) {
@@ -75,6 +82,11 @@ __m512 combine(__m512i low, __m512i high, const Group& group) {
   }
 }
 
+/// A half's dot product, in units of the row.
+__m512 scaled(__m512i dot, const Group& group, int half) {
+  return _mm512_mul_ps(_mm512_cvtepi32_ps(dot), _mm512_set1_ps(group.scale[half]));
+}
+
 /// `rows` rows of x, from `row` on, times one panel.
 template <Layout layout, int rows>
 void multiply_block(const LinearTask& t, int panel, int row) {
@@ -83,7 +95,7 @@ void multiply_block(const LinearTask& t, int panel, int row) {
   const int scales_a_block = t.format.scales_a_block();
   const size_t block_scale_bytes = t.format.block_scale_bytes();
   const size_t scale_stride = t.format.scale_stride();
-  const size_t bias_offset = kPanelRows * t.format.scale_bytes();
+  const size_t second_offset = kPanelRows * t.format.scale_bytes();
   const size_t group_bytes = t.format.group_bytes();
   constexpr int kLines = code_bits(layout) + 1;  // scales, and a group
 
@@ -105,8 +117,10 @@ void multiply_block(const LinearTask& t, int panel, int row) {
     }
     scales_left--;
     const __m512 scale = load_scales(scales, t.format.scale_type);
-    __m512 bias;
-    if constexpr (has_bias(layout)) bias = load_scales(scales + bias_offset, t.format.scale_type);
+    __m512 second;  // biases, or the second half's scales
+    if constexpr (has_bias(layout) || has_half_scales(layout)) {
+      second = load_scales(scales + second_offset, t.format.scale_type);
+    }
     int last = first + t.format.groups_per_scale;
     if (last > groups) last = groups;
     for (int g = first; g < last; g++, values += group_bytes) {
@@ -117,12 +131,17 @@ void multiply_block(const LinearTask& t, int panel, int row) {
       for (int r = 0; r < rows; r++) {
         const Group& group = x_groups[r][g];
         const int32_t* quads = reinterpret_cast<const int32_t*>(x[r] + g * kGroupColumns);
-        __m512i dots[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+        __m512i dots[2] = {first_dot<layout>(group, 0), first_dot<layout>(group, 1)};
         for (int j = 0; j < 8; j++)
           dots[j / 4] = _mm512_dpbusd_epi32(dots[j / 4], w[j], _mm512_set1_epi32(quads[j]));
-        sums[r] = _mm512_fmadd_ps(combine<layout>(dots[0], dots[1], group), scale, sums[r]);
+        if constexpr (has_half_scales(layout)) {
+          sums[r] = _mm512_fmadd_ps(scaled(dots[0], group, 0), scale, sums[r]);
+          sums[r] = _mm512_fmadd_ps(scaled(dots[1], group, 1), second, sums[r]);
+        } else {
+          sums[r] = _mm512_fmadd_ps(combine<layout>(dots[0], dots[1], group), scale, sums[r]);
+        }
         if constexpr (has_bias(layout)) {
-          sums[r] = _mm512_fmadd_ps(bias, _mm512_set1_ps(group.sum), sums[r]);
+          sums[r] = _mm512_fmadd_ps(second, _mm512_set1_ps(group.sum), sums[r]);
         }
       }
     }
@@ -147,7 +166,8 @@ constexpr auto multiply = multiply_rows<QuantizedBlock<layout>>;
 constexpr LinearKernels kKernels = {
     {multiply<Layout::u2>, multiply<Layout::u3>, multiply<Layout::u4>, multiply<Layout::s4>,
      multiply<Layout::u5>, multiply<Layout::u6>, multiply<Layout::u8>, multiply<Layout::s8>,
-     multiply_float16_avx512, multiply_bfloat16_as_float_avx512, multiply_float32_avx512},
+     multiply<Layout::h3>, multiply<Layout::h6>, multiply_float16_avx512,
+     multiply_bfloat16_as_float_avx512, multiply_float32_avx512},
     quantize_avx512,
 };
 

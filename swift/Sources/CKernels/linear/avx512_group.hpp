@@ -11,11 +11,12 @@ constexpr float kMostMultiple = 32767;  // times 2 halves * 16 columns * 15 * 12
 /// What stands in an ActivationGroup's place here: value = unit * multiple[half] * q.
 struct alignas(32) Avx512Group {
   int16_t multiple[2];
-  int32_t offset4;  // -8 * whole: what the zero point of s4 adds
-  float scale[2];   // the multiples
-  float sum;        // of multiple * q
-  float offset8;    // -128 * sum
-  float unit;       // of the row
+  int32_t offset4;      // -8 * whole: what the zero point of s4 adds
+  float scale[2];       // the multiples
+  float sum;            // of multiple * q
+  float offset8;        // -128 * sum
+  float unit;           // of the row
+  int16_t half_sum[2];  // of q
 };
 static_assert(sizeof(Avx512Group) == sizeof(ActivationGroup));
 

@@ -84,18 +84,22 @@ void quantize_groups(const FourHalves& halves, bool both, __m128 largest, const 
       _mm_storeu_si128(reinterpret_cast<__m128i*>(values + 16 * i), _mm512_cvtsepi32_epi8(q[i]));
     }
   }
-  alignas(16) int32_t sums[4];
-  const __m128i sum = _mm_mullo_epi32(reduce_four<plus, plus_half>(q), _mm_cvtps_epi32(scale));
+  alignas(16) int32_t half_sums[4], sums[4];
+  const __m128i half_sum = reduce_four<plus, plus_half>(q);
+  const __m128i sum = _mm_mullo_epi32(half_sum, _mm_cvtps_epi32(scale));
+  _mm_store_si128(reinterpret_cast<__m128i*>(half_sums), half_sum);
   _mm_store_si128(reinterpret_cast<__m128i*>(sums), sum);
   for (int g = 0; g < (both ? 2 : 1); g++) {
     const int32_t whole = sums[2 * g] + sums[2 * g + 1];
     const float first = scales[2 * g], second = scales[2 * g + 1];
-    groups[g] = {{static_cast<int16_t>(first), static_cast<int16_t>(second)},
-                 -8 * whole,
-                 {first, second},
-                 static_cast<float>(whole),
-                 -128 * static_cast<float>(whole),
-                 by.unit};
+    groups[g] = {
+        {static_cast<int16_t>(first), static_cast<int16_t>(second)},
+        -8 * whole,
+        {first, second},
+        static_cast<float>(whole),
+        -128 * static_cast<float>(whole),
+        by.unit,
+        {static_cast<int16_t>(half_sums[2 * g]), static_cast<int16_t>(half_sums[2 * g + 1])}};
   }
 }
 
@@ -119,7 +123,7 @@ void quantize_avx512(const float* x, int columns, int8_t* values, ActivationGrou
   const Scaling by = scaling(_mm_cvtsi128_si32(largest));
   if (by.inverse == 0) {
     __builtin_memset(values, 0, columns);
-    for (int g = 0; g < count; g++) groups[g] = {{0, 0}, 0, {0, 0}, 0, 0, by.unit};
+    for (int g = 0; g < count; g++) groups[g] = {{0, 0}, 0, {0, 0}, 0, 0, by.unit, {0, 0}};
     return;
   }
   for (int g = 0; g < count; g += 2) {

@@ -6,13 +6,15 @@
 //   sum over groups g of 32 columns in order of
 //     scale_W[n, g] * sum over the halves h of  scale_x[h] * dot_int32(q_x[h], q_W[n, h])
 //   + bias_W[n, g]  * sum over the halves h of  scale_x[h] * sum_int32(q_x[h])
-// in float32 with fused multiply-adds. For float W it is one chain of fused multiply-adds over k.
-// For bfloat16 W, with AVX-512-BF16 or NEON with BF16, the row is rounded to bfloat16 (to nearest
-// even), and there are two chains in float32, over even and over odd pairs of columns, on NEON
-// quads; numbers below 1.2e-38 count as zero, and above 3.39e38 as infinite. So the bits of a row
-// depend on x, W and the instruction set: never on the other rows of a step, the number of threads
-// or the chunk. A row that holds NaN or an infinity comes out as NaN (quantized W); 16 columns with
-// magnitudes below 4e-37 count as zero, with AVX-512 a row with magnitudes below 1e-31.
+// in float32 with fused multiply-adds. Where W has a scale for each half, that stands inside the
+// sum over the halves, and each is added by itself. For float W it is one chain of fused
+// multiply-adds over k. For bfloat16 W, with AVX-512-BF16 or NEON with BF16, the row is rounded to
+// bfloat16 (to nearest even), and there are two chains in float32, over even and over odd pairs of
+// columns, on NEON quads; numbers below 1.2e-38 count as zero, and above 3.39e38 as infinite. So
+// the bits of a row depend on x, W and the instruction set: never on the other rows of a step, the
+// number of threads or the chunk. A row that holds NaN or an infinity comes out as NaN (quantized
+// W); 16 columns with magnitudes below 4e-37 count as zero, with AVX-512 a row with magnitudes
+// below 1e-31.
 #ifndef CK_LINEAR_HPP
 #define CK_LINEAR_HPP
 

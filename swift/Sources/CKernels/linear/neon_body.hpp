@@ -26,6 +26,7 @@ template <Layout layout>
 int32_t first_dot(const ActivationGroup& group, int half) {
   if constexpr (layout == Layout::s4) return group.offset4[half];
   if constexpr (layout == Layout::u8) return -group.offset8[half];
+  if constexpr (has_half_scales(layout)) return group.offset4[half] / 8 * zero_point(layout);
   return 0;
 }
 
@@ -112,7 +113,7 @@ void add_matrices(const uint8_t* values, const int8_t* const (&x)[rows],
 }
 
 /// scaled[r] += half a group of 32 columns of row r times 4 outputs a register, before the weights'
-/// scale.
+/// scale; or = where that is the half's own.
 template <Layout layout, int half, int rows, int registers>
 void add_half(const uint8_t* values, const int8_t* const (&x)[rows],
               const ActivationGroup* const (&groups)[rows], int g,
@@ -133,8 +134,18 @@ void add_half(const uint8_t* values, const int8_t* const (&x)[rows],
     const float scale = groups[r][g].scale[half];
     for (int n = 0; n < registers; n++) {
       float32x4_t dot = vcvtq_f32_s32(dots[r][n]);
-      scaled[r][n] = half == 0 ? vmulq_n_f32(dot, scale) : vfmaq_n_f32(scaled[r][n], dot, scale);
+      scaled[r][n] = half == 0 || has_half_scales(layout) ? vmulq_n_f32(dot, scale)
+                                                          : vfmaq_n_f32(scaled[r][n], dot, scale);
     }
+  }
+}
+
+template <int rows, int registers>
+void add_scaled(const float32x4_t (&scaled)[rows][registers], const float32x4_t (&scale)[registers],
+                float32x4_t (&sums)[rows][registers]) {
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++) {
+    for (int n = 0; n < registers; n++) sums[r][n] = vfmaq_f32(sums[r][n], scaled[r][n], scale[n]);
   }
 }
 
@@ -144,7 +155,7 @@ void multiply_part(const LinearTask& t, int panel, int output, int row) {
   const int groups = t.x.columns / kGroupColumns;
   const size_t scale_bytes = t.format.scale_bytes();
   const size_t scale_stride = t.format.scale_stride();
-  const size_t bias_offset = kPanelRows * scale_bytes;
+  const size_t second_offset = kPanelRows * scale_bytes;
   const size_t group_bytes = t.format.group_bytes();
   const uint8_t *at = t.panels + panel * t.panel_bytes, *scales = at;
   const int scales_a_block = t.format.scales_a_block();
@@ -166,12 +177,12 @@ void multiply_part(const LinearTask& t, int panel, int output, int row) {
       scales_left = scales_a_block;
     }
     scales_left--;
-    float32x4_t scale[registers], bias[registers];
+    float32x4_t scale[registers], second[registers];  // biases, or the second half's scales
     for (int n = 0; n < registers; n++) {
       const uint8_t* from = scales + n * kLanes * scale_bytes;
       scale[n] = load_scales(from, t.format.scale_type);
-      if constexpr (has_bias(layout)) {
-        bias[n] = load_scales(from + bias_offset, t.format.scale_type);
+      if constexpr (has_bias(layout) || has_half_scales(layout)) {
+        second[n] = load_scales(from + second_offset, t.format.scale_type);
       }
     }
     int last = first + t.format.groups_per_scale;
@@ -181,13 +192,14 @@ void multiply_part(const LinearTask& t, int panel, int output, int row) {
       for (size_t i = 0; i < group_bytes; i += 64) __builtin_prefetch(values + kPrefetchBytes + i);
       float32x4_t scaled[rows][registers];
       add_half<layout, 0>(values, x, x_groups, g, scaled);
+      if constexpr (has_half_scales(layout)) add_scaled(scaled, scale, sums);
       add_half<layout, 1>(values, x, x_groups, g, scaled);
+      add_scaled(scaled, has_half_scales(layout) ? second : scale, sums);
 #pragma clang loop unroll(full)
       for (int r = 0; r < rows; r++) {
         const float sum = x_groups[r][g].sum;
         for (int n = 0; n < registers; n++) {
-          sums[r][n] = vfmaq_f32(sums[r][n], scaled[r][n], scale[n]);
-          if constexpr (has_bias(layout)) sums[r][n] = vfmaq_n_f32(sums[r][n], bias[n], sum);
+          if constexpr (has_bias(layout)) sums[r][n] = vfmaq_n_f32(sums[r][n], second[n], sum);
         }
         x[r] += kGroupColumns;
       }
@@ -304,7 +316,8 @@ void quantize(const float* x, int columns, int8_t* values, ActivationGroup* grou
 constexpr LinearKernels kKernels = {
     {multiply<Layout::u2>, multiply<Layout::u3>, multiply<Layout::u4>, multiply<Layout::s4>,
      multiply<Layout::u5>, multiply<Layout::u6>, multiply<Layout::u8>, multiply<Layout::s8>,
-     multiply<Layout::f16>, multiply<Layout::bf16>, multiply<Layout::f32>},
+     multiply<Layout::h3>, multiply<Layout::h6>, multiply<Layout::f16>, multiply<Layout::bf16>,
+     multiply<Layout::f32>},
     quantize,
 };
 

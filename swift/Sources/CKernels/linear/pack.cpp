@@ -126,7 +126,7 @@ void pack_groups(const PanelFormat& format, const SourceRow (&rows)[kPanelRows],
       read_group(blocks[g / Block::kGroups], g % Block::kGroups, group);
       uint8_t* scales = panel + format.scales_offset(g);
       put_scale(group.scale, format.scale_type, scales + n * scale);
-      put_scale(group.bias, format.scale_type, scales + (kPanelRows + n) * scale);
+      put_scale(group.second, format.scale_type, scales + (kPanelRows + n) * scale);
       put_codes<Block::kLayout>(group.q, panel + format.values_offset(g) + 4 * n);
     }
   }
@@ -229,13 +229,13 @@ Layout exact_layout(const ck_source& source) {
 /// Half scales, unless one leaves their range.
 template <class Block>
 PanelFormat block_format(const ck_source& source) {
-  constexpr float kLargest = 65504 / Block::kMost;
-  const auto* blocks = static_cast<const Block*>(source.data);
-  const size_t count =
-      static_cast<size_t>(source.rows) * source.columns / kGroupColumns / Block::kGroups;
-  for (size_t i = 0; Block::kMost > 1 && i < count; i++) {
-    const float d = std::fabs(float_from_half(blocks[i].d));
-    if (d > kLargest && std::isfinite(d)) return {Block::kLayout, ScaleType::f32, 1};
+  if constexpr (requires(Block block) { block.bound(); }) {
+    const auto* blocks = static_cast<const Block*>(source.data);
+    const size_t groups = static_cast<size_t>(source.rows) * source.columns / kGroupColumns;
+    for (size_t i = 0; i < groups / Block::kGroups; i++) {
+      const float bound = blocks[i].bound();
+      if (bound > 65504 && std::isfinite(bound)) return {Block::kLayout, ScaleType::f32, 1};
+    }
   }
   return {Block::kLayout, ScaleType::f16, 1};
 }
@@ -281,6 +281,11 @@ const char* packing_obstacle(const ck_source& source) {
     case CK_GGUF_Q5_0:
     case CK_GGUF_Q5_1:
       return source.columns % kGroupColumns == 0 ? nullptr : "the columns are not whole groups";
+    case CK_GGUF_Q3_K:
+    case CK_GGUF_Q4_K:
+    case CK_GGUF_Q5_K:
+    case CK_GGUF_Q6_K:
+      return source.columns % 256 == 0 ? nullptr : "the columns are not whole blocks";
     case CK_AFFINE:
       return affine_obstacle(source);
   }
@@ -305,6 +310,14 @@ PanelFormat panel_format(const ck_source& source) {
       return block_format<BlockQ5_0>(source);
     case CK_GGUF_Q5_1:
       return block_format<BlockQ5_1>(source);
+    case CK_GGUF_Q3_K:
+      return block_format<BlockQ3_K>(source);
+    case CK_GGUF_Q4_K:
+      return block_format<BlockQ4_K>(source);
+    case CK_GGUF_Q5_K:
+      return block_format<BlockQ5_K>(source);
+    case CK_GGUF_Q6_K:
+      return block_format<BlockQ6_K>(source);
     case CK_AFFINE:
       return affine_format(source);
   }
@@ -322,6 +335,14 @@ void pack_panel(const PanelFormat& format, const SourceRow (&rows)[kPanelRows], 
       return pack_groups<BlockQ5_0>(format, rows, panel);
     case CK_GGUF_Q5_1:
       return pack_groups<BlockQ5_1>(format, rows, panel);
+    case CK_GGUF_Q3_K:
+      return pack_groups<BlockQ3_K>(format, rows, panel);
+    case CK_GGUF_Q4_K:
+      return pack_groups<BlockQ4_K>(format, rows, panel);
+    case CK_GGUF_Q5_K:
+      return pack_groups<BlockQ5_K>(format, rows, panel);
+    case CK_GGUF_Q6_K:
+      return pack_groups<BlockQ6_K>(format, rows, panel);
     case CK_AFFINE:
       return pack_affine(format, rows, panel);
     default:

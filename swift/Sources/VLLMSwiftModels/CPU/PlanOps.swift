@@ -131,6 +131,10 @@ extension ck_source {
     case .ggufQ8_0: format = CK_GGUF_Q8_0
     case .ggufQ5_0: format = CK_GGUF_Q5_0
     case .ggufQ5_1: format = CK_GGUF_Q5_1
+    case .ggufQ3_K: format = CK_GGUF_Q3_K
+    case .ggufQ4_K: format = CK_GGUF_Q4_K
+    case .ggufQ5_K: format = CK_GGUF_Q5_K
+    case .ggufQ6_K: format = CK_GGUF_Q6_K
     case .affine(let bits, let groupSize):
       format = CK_AFFINE
       self.bits = Int32(bits)

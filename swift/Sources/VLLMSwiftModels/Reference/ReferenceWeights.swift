@@ -69,6 +69,11 @@ final class ReferenceWeights: WeightStore {
     case .float32, .float16, .bfloat16:
       let weight = try dense(tensor)
       return .init(weight: weight, scales: nil, biases: nil, bits: 0, groupSize: 0)
+    case .ggufQ3_K, .ggufQ6_K:
+      let weight = try tensor.dequantized().withUnsafeBytes {
+        try MLXArray(bytes: $0, shape: [rows, columns], dtype: .float32)
+      }
+      return .init(weight: counted(weight), scales: nil, biases: nil, bits: 0, groupSize: 0)
     default:
       let affine = try tensor.affine()
       let weight = try affine.packed.withUnsafeBytes {
