@@ -14,8 +14,8 @@ namespace ck {
 
 /// A group's numbers and codes. second: the bias, or the scale of the columns from 16 on.
 struct BlockGroup {
-  float scale, second;
-  uint8_t q[kGroupColumns];
+  float scale = 0, second = 0;
+  uint8_t q[kGroupColumns] = {};
 };
 
 struct alignas(2) BlockQ5_0 {
@@ -74,14 +74,34 @@ static_assert(sizeof(BlockQ5_0) == 22 && sizeof(BlockQ5_1) == 24);
 static_assert(sizeof(BlockQ3_K) == 110 && sizeof(BlockQ4_K) == 144);
 static_assert(sizeof(BlockQ5_K) == 176 && sizeof(BlockQ6_K) == 210);
 
+constexpr uint64_t kEveryByte = 0x0101010101010101;
+
+/// Or-s `bits` bits of each of `count` bytes, from bit `from` on, into bits `to` and up of q.
+inline void add_fields(const uint8_t* bytes, int count, int from, int bits, int to, uint8_t* q) {
+  const uint64_t mask = ((1u << bits) - 1) * kEveryByte;
+  for (int k = 0; k < count; k += 8) {
+    uint64_t eight, codes;
+    std::memcpy(&eight, bytes + k, 8);
+    std::memcpy(&codes, q + k, 8);
+    codes |= (eight >> from & mask) << to;
+    std::memcpy(q + k, &codes, 8);
+  }
+}
+
+/// Bit i of a byte as byte i.
+inline uint64_t spread_bits(uint8_t byte) {
+  const uint64_t bits = byte * kEveryByte & 0x8040201008040201;
+  return (bits + 0x7f * kEveryByte) >> 7 & kEveryByte;
+}
+
 /// Byte j of `low` has the low bits of columns j and j + 16, bit j of `high` the fifth of column j.
 inline void read_five_bits(const uint8_t* low, const uint8_t* high, uint8_t* q) {
-  uint32_t fifth;
-  std::memcpy(&fifth, high, 4);
-  for (int j = 0; j < 16; j++) {
-    q[j] = static_cast<uint8_t>((low[j] & 15) | (fifth >> j & 1) << 4);
-    q[j + 16] = static_cast<uint8_t>(low[j] >> 4 | (fifth >> (j + 16) & 1) << 4);
+  for (int k = 0; k < kGroupColumns; k += 8) {
+    const uint64_t fifths = spread_bits(high[k / 8]) << 4;
+    std::memcpy(q + k, &fifths, 8);
   }
+  add_fields(low, 16, 0, 4, 0, q);
+  add_fields(low, 16, 4, 4, 0, q + 16);
 }
 
 inline void read_group(const BlockQ5_0& block, int, BlockGroup& group) {
@@ -105,10 +125,8 @@ inline void read_group(const BlockQ3_K& block, int g, BlockGroup& group) {
   };
   group.scale = scale(2 * g);
   group.second = scale(2 * g + 1);
-  for (int k = 0; k < kGroupColumns; k++) {
-    const int low = block.low[32 * (g / 4) + k] >> 2 * (g % 4) & 3;
-    group.q[k] = static_cast<uint8_t>(low | (block.high[k] >> g & 1) << 2);
-  }
+  add_fields(block.low + 32 * (g / 4), kGroupColumns, 2 * (g % 4), 2, 0, group.q);
+  add_fields(block.high, kGroupColumns, g, 1, 2, group.q);
 }
 
 /// Scale and minimum of 6 bits: those of groups 0 to 3 in the low bits of bytes 0 to 7; of groups 4
@@ -124,17 +142,13 @@ void read_scale_and_minimum(const Block& block, int g, BlockGroup& group) {
 
 inline void read_group(const BlockQ4_K& block, int g, BlockGroup& group) {
   read_scale_and_minimum(block, g, group);
-  for (int k = 0; k < kGroupColumns; k++) {
-    group.q[k] = block.low[32 * (g / 2) + k] >> 4 * (g % 2) & 15;
-  }
+  add_fields(block.low + 32 * (g / 2), kGroupColumns, 4 * (g % 2), 4, 0, group.q);
 }
 
 inline void read_group(const BlockQ5_K& block, int g, BlockGroup& group) {
   read_scale_and_minimum(block, g, group);
-  for (int k = 0; k < kGroupColumns; k++) {
-    const int low = block.low[32 * (g / 2) + k] >> 4 * (g % 2) & 15;
-    group.q[k] = static_cast<uint8_t>(low | (block.high[k] >> g & 1) << 4);
-  }
+  add_fields(block.low + 32 * (g / 2), kGroupColumns, 4 * (g % 2), 4, 0, group.q);
+  add_fields(block.high, kGroupColumns, g, 1, 4, group.q);
 }
 
 inline void read_group(const BlockQ6_K& block, int g, BlockGroup& group) {
@@ -142,10 +156,9 @@ inline void read_group(const BlockQ6_K& block, int g, BlockGroup& group) {
   group.scale = d * static_cast<float>(block.scales[2 * g]);
   group.second = d * static_cast<float>(block.scales[2 * g + 1]);
   const int half = g / 4, quarter = g % 4;
-  for (int k = 0; k < kGroupColumns; k++) {
-    const int low = block.low[64 * half + 32 * (quarter % 2) + k] >> 4 * (quarter / 2) & 15;
-    group.q[k] = static_cast<uint8_t>(low | (block.high[32 * half + k] >> 2 * quarter & 3) << 4);
-  }
+  const uint8_t* low = block.low + 64 * half + 32 * (quarter % 2);
+  add_fields(low, kGroupColumns, 4 * (quarter / 2), 4, 0, group.q);
+  add_fields(block.high + 32 * half, kGroupColumns, 2 * quarter, 2, 4, group.q);
 }
 
 }  // namespace ck

@@ -117,17 +117,22 @@ template <class Block>
 void pack_groups(const PanelFormat& format, const SourceRow (&rows)[kPanelRows], uint8_t* panel) {
   const int groups = rows[0].source->columns / kGroupColumns;
   const size_t scale = format.scale_bytes();
+  const Block* blocks[kPanelRows];
   for (int n = 0; n < kPanelRows; n++) {
-    if (rows[n].row < 0) continue;  // memory of a new panel is zero
-    const auto* blocks = reinterpret_cast<const Block*>(
+    if (rows[n].row < 0) continue;
+    blocks[n] = reinterpret_cast<const Block*>(
         row_start(rows[n].source->data, rows[n], groups / Block::kGroups * sizeof(Block)));
-    for (int g = 0; g < groups; g++) {
+  }
+  for (int g = 0; g < groups; g++) {
+    uint8_t* scales = panel + format.scales_offset(g);
+    uint8_t* values = panel + format.values_offset(g);
+    for (int n = 0; n < kPanelRows; n++) {
+      if (rows[n].row < 0) continue;  // memory of a new panel is zero
       BlockGroup group;
-      read_group(blocks[g / Block::kGroups], g % Block::kGroups, group);
-      uint8_t* scales = panel + format.scales_offset(g);
+      read_group(blocks[n][g / Block::kGroups], g % Block::kGroups, group);
       put_scale(group.scale, format.scale_type, scales + n * scale);
       put_scale(group.second, format.scale_type, scales + (kPanelRows + n) * scale);
-      put_codes<Block::kLayout>(group.q, panel + format.values_offset(g) + 4 * n);
+      put_codes<Block::kLayout>(group.q, values + 4 * n);
     }
   }
 }
