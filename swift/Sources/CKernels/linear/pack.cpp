@@ -154,26 +154,34 @@ constexpr AffineFormat kAffineFormats[] = {{},
                                            {},
                                            kAffine<Layout::u8>};
 
+/// A row of MLX's affine form.
+struct AffineRow {
+  const uint8_t *scales, *biases, *stream;
+};
+
 void pack_affine(const PanelFormat& format, const SourceRow (&rows)[kPanelRows], uint8_t* panel) {
   const ck_source& first = *rows[0].source;
-  const int groups = first.columns / kGroupColumns;
-  const size_t scale = format.scale_bytes();
-  const size_t scales_a_row = first.columns / first.group_size * scale;
-  for (int n = 0; n < kPanelRows; n++) {
-    if (rows[n].row < 0) continue;  // memory of a new panel is zero
-    const ck_source& source = *rows[n].source;
-    const uint8_t* scales = row_start(source.scales, rows[n], scales_a_row);
-    const uint8_t* biases = row_start(source.biases, rows[n], scales_a_row);
-    for (int s = 0; s < source.columns / source.group_size; s++) {
-      uint8_t* at = panel + format.scales_offset(s);
-      std::memcpy(at + n * scale, scales + s * scale, scale);
-      std::memcpy(at + (kPanelRows + n) * scale, biases + s * scale, scale);
+  const int groups = first.columns / kGroupColumns, scale_groups = first.columns / first.group_size;
+  const size_t scale = format.scale_bytes(), group_stream = kGroupColumns * first.bits / 8;
+  AffineRow at[kPanelRows];
+  int count = 0;  // rows of zeros come last, and memory of a new panel is zero
+  for (; count < kPanelRows && rows[count].row >= 0; count++) {
+    const ck_source& source = *rows[count].source;
+    at[count] = {row_start(source.scales, rows[count], scale_groups * scale),
+                 row_start(source.biases, rows[count], scale_groups * scale),
+                 row_start(source.data, rows[count], groups * group_stream)};
+  }
+  for (int s = 0; s < scale_groups; s++) {
+    uint8_t* to = panel + format.scales_offset(s);
+    for (int n = 0; n < count; n++) {
+      std::memcpy(to + n * scale, at[n].scales + s * scale, scale);
+      std::memcpy(to + (kPanelRows + n) * scale, at[n].biases + s * scale, scale);
     }
-    const size_t group_stream = kGroupColumns * source.bits / 8;
-    const uint8_t* stream = row_start(source.data, rows[n], groups * group_stream);
-    for (int g = 0; g < groups; g++, stream += group_stream) {
-      kAffineFormats[source.bits].pack_group(stream, panel + format.values_offset(g) + 4 * n);
-    }
+  }
+  const auto pack_group = kAffineFormats[first.bits].pack_group;
+  for (int g = 0; g < groups; g++) {
+    uint8_t* to = panel + format.values_offset(g);
+    for (int n = 0; n < count; n++) pack_group(at[n].stream + g * group_stream, to + 4 * n);
   }
 }
 
