@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,30 @@ async def test_a_timeout_of_an_asyncio_stream(engine: Engine) -> None:
             pass
     output = await engine.agenerate(PROMPT, SEEDED, timeout=3600, priority=3)
     assert output.outputs[0].finish_reason == "length"
+
+
+def test_requests_dropped_by_many_threads_at_once_harm_no_other(engine: Engine) -> None:
+    # These have state of their own beside the schedule, which ends with them and not before.
+    dropped = [
+        SamplingParams(max_tokens=60, repetition_penalty=1.3, ignore_eos=True),
+        SamplingParams(max_tokens=60, structured_outputs={"regex": "[a-d]{60}"}),
+    ]
+
+    def drop(number: int) -> None:
+        with engine.stream([1 + number % 20, 2, 3], dropped[number % 2]) as stream:
+            next(stream)
+
+    def read(seed: int) -> list[int]:
+        params = SamplingParams(max_tokens=40, repetition_penalty=1.3, ignore_eos=True, seed=seed)
+        return list(engine.generate([5, 6, 7], params).outputs[0].token_ids)
+
+    undisturbed = read(1)
+    with ThreadPoolExecutor(12) as threads:
+        dropping = [threads.submit(drop, number) for number in range(1500)]
+        assert all(read(1) == undisturbed for _ in range(20))
+        for one in dropping:
+            one.result()
+    assert engine.stats().running == engine.stats().waiting == 0
 
 
 def test_the_better_priority_runs_first(model: Path) -> None:

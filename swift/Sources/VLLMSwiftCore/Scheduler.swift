@@ -107,6 +107,11 @@ public final class Scheduler {
 
   public var isIdle: Bool { waiting.isEmpty && running.isEmpty }
 
+  /// Whether an output of a request has not ended. O(waiting + running).
+  public func holds(_ id: RequestID) -> Bool {
+    running.contains { $0.id.request == id } || waiting.contains { $0.id.request == id }
+  }
+
   public var counts: Counts {
     var counts = counted
     (counts.running, counts.waiting) = (running.count, waiting.count)

@@ -61,8 +61,8 @@ final class ModelRunner {
   func cancel(_ sequence: SequenceID) {
     guard scheduler.cancel(sequence) else { return }
     publish()
-    guard requests.cancelled(sequence) else { return }
-    forget(sequence.request)
+    requests.cancelled(sequence)
+    forgetUnlessScheduled(sequence.request)
   }
 
   /// Ends the requests whose time is over.
@@ -88,6 +88,12 @@ final class ModelRunner {
     deadlines.remove(request)
     samplers.remove(request)
     guides.remove(request)
+  }
+
+  /// The schedule decides, and not the table of requests: one that was released there runs on until
+  /// its cancellation arrives here.
+  private func forgetUnlessScheduled(_ request: RequestID) {
+    if !scheduler.holds(request) { forget(request) }
   }
 
   /// Issues the next step, then reads the one before: the device is never without work while tokens
@@ -182,10 +188,9 @@ final class ModelRunner {
 
   private func deliver(_ drawn: Drawn) {
     publish()
-    for request in requests.deliver(
-      drawn.outcomes, of: drawn.samples, logprobs: drawn.logprobs)
-    {
-      forget(request)
+    requests.deliver(drawn.outcomes, of: drawn.samples, logprobs: drawn.logprobs)
+    for outcome in drawn.outcomes where outcome.finish != nil {
+      forgetUnlessScheduled(outcome.sequence.request)
     }
   }
 

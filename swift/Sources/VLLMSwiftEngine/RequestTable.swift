@@ -128,14 +128,13 @@ final class RequestTable: Sendable {
 
   /// Passes on what a step gave: logprobs of prompts' tokens, and what became of sequences.
   /// - Parameter logprobs: of each of the step's samples.
-  /// - Returns: the requests that have ended.
   func deliver(
     _ outcomes: [Scheduler.Outcome], of samples: [Scheduler.Sample],
     logprobs: [ArraySlice<TokenLogprob>]
-  ) -> [RequestID] {
+  ) {
     let now = ContinuousClock.now
-    return state.withLock { state in
-      var (new, ended): ([Event], [RequestID]) = ([], [])
+    state.withLock { state in
+      var new: [Event] = []
       for (sample, logprobs) in zip(samples, logprobs) where sample.known != nil {
         let sequence = sample.sequence
         guard state.records[sequence.request]?.running.contains(sequence.index) == true else {
@@ -149,23 +148,19 @@ final class RequestTable: Sendable {
         if state.records[id]?.note(outcome, at: now, &state.latencies) != nil {
           new.append(Event(outcome, logprobs: logprobs[outcome.sample]))
         }
-        if state.records[id]?.ended ?? true { ended.append(id) }
       }
       events.push(new)
-      return ended
     }
   }
 
   /// Ends one sequence of a request from outside the schedule.
-  /// - Returns: whether it was the last.
-  func cancelled(_ sequence: SequenceID) -> Bool {
+  func cancelled(_ sequence: SequenceID) {
     state.withLock { state in
       guard state.records[sequence.request]?.running.contains(sequence.index) == true else {
-        return false
+        return
       }
       state.records[sequence.request]?.end(sequence.index, at: .now, &state.latencies)
       events.push([Event(sequence: sequence, finish: .cancelled)])
-      return state.records[sequence.request]?.ended == true
     }
   }
 
