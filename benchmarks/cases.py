@@ -50,6 +50,7 @@ class Case:
     roofline: Roofline | None = None  # its rounds are between probes of memory
     busy: bool = False  # beside a process that never rests
     once: bool = False  # another round would tell nothing
+    whole: Case | None = None  # what ours is a share of, measured in the same rounds
 
     @property
     def pick(self) -> Callable[[list[float]], float]:
@@ -61,6 +62,7 @@ def run_case(case: Case, children: dict[str, Child], rounds: int, notes: list[st
     row = Row(case.name, case.unit, notes=list(notes))
     samples: dict[str, list[float]] = {kind: [] for kind in children}
     spent = dict.fromkeys(children, 0.0)
+    wholes: list[float] = []
     with ExitStack() as stack:
         if case.busy:
             stack.enter_context(_busy_process())
@@ -68,6 +70,8 @@ def run_case(case: Case, children: dict[str, Child], rounds: int, notes: list[st
             for kind in [kind for kind in samples if spent[kind] < PATIENCE_S]:
                 start = time.perf_counter()
                 try:
+                    if case.whole is not None and KINDS[kind].peer is None:
+                        wholes.append(case.whole.measure(children[kind], next(_seeds)))
                     samples[kind].append(case.measure(children[kind], seed))
                 except Unavailable as reason:
                     row.note(f"{kind}: {reason}")
@@ -76,6 +80,7 @@ def run_case(case: Case, children: dict[str, Child], rounds: int, notes: list[st
     for kind, values in samples.items():
         if values:
             enter(row, kind, case.pick(values), case.pick)
+    row.whole = case.pick(wholes) if wholes else None
     return row
 
 

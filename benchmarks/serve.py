@@ -32,8 +32,8 @@ class Entry:
     limit: float | None = None
     #: Without the peer.
     alone: bool = False
-    #: A second row: ours in percent of this case's, and the least it must be.
-    share_of: tuple[str, float] | None = None
+    #: A second row: ours in percent of the case's whole, and the least it must be.
+    least_share: float | None = None
 
     @property
     def share(self) -> str:
@@ -63,23 +63,22 @@ def _rows(plan: Plan, group: Group) -> Iterator[Row]:
     if not entries:
         return
     kinds = {k: v for k, v in SERVERS.items() if not (v.peer and all(e.alone for e in entries))}
-    done: dict[str, Row] = {}
     with engines(kinds, plan.model, group.context, group.rows) as (children, notes):
         ours = {kind: child for kind, child in children.items() if not SERVERS[kind].peer}
         for entry in entries:
             row = run_case(entry.case, ours if entry.alone else children, plan.rounds, notes)
             row.at_least, row.limit = entry.at_least, entry.limit
             row.times = {} if entry.times is None else {PEER: entry.times}
-            done[row.case] = row
             yield row
-            if entry.share_of is not None:
-                yield _share(entry, row, done.get(entry.share_of[0]))
+            if entry.least_share is not None:
+                yield _share(entry, row)
 
 
-def _share(entry: Entry, row: Row, alone: Row | None) -> Row:
-    share = Row(entry.share, "%", at_least=entry.share_of[1] if entry.share_of else None)
-    if row.ours is not None and alone is not None and alone.ours is not None:
-        share.ours = 100 * row.ours / alone.ours
+def _share(entry: Entry, row: Row) -> Row:
+    share = Row(entry.share, "%", at_least=entry.least_share)
+    if row.ours is not None and row.whole is not None:
+        share.ours = 100 * row.ours / row.whole
+        share.note(f"{entry.case.name}: the engine alone has {row.whole:,.0f} {row.unit}")
     return share
 
 
@@ -95,30 +94,28 @@ def _groups(tokens: int) -> list[Group]:
 
 def _batches(requests: int, tokens: int, times: float) -> Iterator[Entry]:
     at_once = f"{requests} requests at once"
-    alone = f"{at_once}, the engine on LangChain's prompts"
+    alone = Case(
+        "the engine on LangChain's prompts", "tok/s", _ask("alone_batch", requests, tokens)
+    )
     yield Entry(
         Case(f"{at_once}, the engine", "tok/s", _ask("at_once", requests, tokens)), times=times
     )
-    yield Entry(Case(alone, "tok/s", _ask("alone_batch", requests, tokens)), alone=True)
     for method in ("abatch", "batch"):
-        yield Entry(
-            Case(f"{at_once}, chat.{method}", "tok/s", _ask(f"chat_{method}", requests, tokens)),
-            share_of=(alone, 93),
-        )
+        ask = _ask(f"chat_{method}", requests, tokens)
+        yield Entry(Case(f"{at_once}, chat.{method}", "tok/s", ask, whole=alone), least_share=93)
 
 
 def _streams(tokens: int) -> Iterator[Entry]:
-    alone = "1 stream, the engine on LangChain's prompt"
-    yield Entry(Case(alone, "tok/s", _ask("alone_stream", tokens)), alone=True)
+    alone = Case("the engine on LangChain's prompt", "tok/s", _ask("alone_stream", tokens))
     yield Entry(
-        Case("1 stream, chat.stream", "tok/s", _ask("chat_stream", tokens)),
+        Case("1 stream, chat.stream", "tok/s", _ask("chat_stream", tokens), whole=alone),
         times=2.2,
-        share_of=(alone, 93),
+        least_share=93,
     )
     yield Entry(
-        Case("1 stream, a chain's astream", "tok/s", _ask("chain_astream", tokens)),
+        Case("1 stream, a chain's astream", "tok/s", _ask("chain_astream", tokens), whole=alone),
         times=2.2,
-        share_of=(alone, 90),
+        least_share=90,
     )
     yield Entry(
         Case("8 streams at once, chat.astream", "tok/s", _ask("chat_streams", 8, tokens)), times=4
