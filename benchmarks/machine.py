@@ -34,11 +34,12 @@ def resident_bytes() -> Resident:
 
 
 def back_memory(size: int) -> None:
-    """Takes `size` bytes from the system and returns them.
+    """Takes `size` bytes, or a quarter of what is free, from the system and returns them.
 
     A virtual machine's host takes free pages back within a minute, and giving one again costs many
     times what clearing it does. For the next seconds nobody pays for that.
     """
+    size = min(size, psutil.virtual_memory().available // 4)
     with mmap.mmap(-1, size) as memory:
         if hasattr(mmap, "MADV_HUGEPAGE"):
             memory.madvise(mmap.MADV_HUGEPAGE)

@@ -28,7 +28,7 @@ T = TypeVar("T")
 Measured = dict[str, float | tuple[float, float]]
 SHORT = 18
 BESIDE_TOKENS = 700
-BACKED = 512 << 20  # more than a long prompt's keys and values take
+BACKED = 3 << 30  # with less, the next pages that the system gives are others
 SETTLED = 40  # tokens of a stream after which its gaps are the usual ones
 
 
