@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -93,24 +93,27 @@ class TaskChannel:
         import asyncio
 
         self._holder = _Holder(whole)
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._batches: deque[Batch] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._wake_pending = False
 
     def put(self, batch: Batch) -> None:
-        if (due := self._holder.due(batch)) is None:
-            return
-        self._batches.append(due)
-        if not self._wake_pending:
-            self._wake_pending = True
-            try:
-                self._loop.call_soon_threadsafe(self._wake)
-            except RuntimeError:
-                # The loop is closed: its task is gone and nobody will look again.
-                self._batches.clear()
+        put_all([(self, batch)])
 
-    def _wake(self) -> None:
+    def add(self, batch: Batch) -> bool:
+        """Takes a batch in; whether its loop must `wake` it, which it is not going to yet."""
+        if (due := self._holder.due(batch)) is None:
+            return False
+        self._batches.append(due)
+        must, self._wake_pending = not self._wake_pending, True
+        return must
+
+    def clear(self) -> None:
+        """Its loop is closed: its task is gone and nobody will look again."""
+        self._batches.clear()
+
+    def wake(self) -> None:
         # Lowered before the waiter looks, so a put from here on schedules another wake.
         self._wake_pending = False
         if self._waiter is not None and not self._waiter.done():
@@ -119,7 +122,7 @@ class TaskChannel:
     async def get(self) -> Sequence[Event]:
         """Waits for the next batch; raises what ended the requests."""
         while not self._batches:
-            self._waiter = self._loop.create_future()
+            self._waiter = self.loop.create_future()
             try:
                 await self._waiter
             finally:
@@ -128,3 +131,28 @@ class TaskChannel:
         if isinstance(batch, BaseException):
             raise batch
         return batch
+
+
+def put_all(batches: Iterable[tuple[Channel, Batch]]) -> None:
+    """Puts batches into channels, and wakes each event loop once for all of its tasks.
+
+    A loop that was woken for the first of them would run right away, and where kernels have all
+    processors the others would come a tick of the scheduler later.
+    """
+    due: dict[asyncio.AbstractEventLoop, list[TaskChannel]] = {}
+    for channel, batch in batches:
+        if not isinstance(channel, TaskChannel):
+            channel.put(batch)
+        elif channel.add(batch):
+            due.setdefault(channel.loop, []).append(channel)
+    for loop, channels in due.items():
+        try:
+            loop.call_soon_threadsafe(_wake, channels)
+        except RuntimeError:
+            for channel in channels:
+                channel.clear()
+
+
+def _wake(channels: list[TaskChannel]) -> None:
+    for channel in channels:
+        channel.wake()

@@ -25,7 +25,7 @@ from vllm_swift_engine.errors import (
 )
 from vllm_swift_engine.outputs import EngineStats, Histogram
 
-from .channel import Channel, Event
+from .channel import Channel, Event, put_all
 from .convert import Prompt, check, error_from, sized, submit_params
 from .library import Library, load
 
@@ -199,8 +199,7 @@ class Runtime:
                         self._logprobs(logprobs, event) if event.logprob_count else (),
                     )
                 )
-            for channel, batch in batches.items():
-                channel.put(batch)
+            put_all(batches.items())
 
     def _logprobs(self, logprobs: Any, event: Any) -> list[tuple[int, float, int]]:
         size = self._ffi.sizeof("vsw_logprob") * event.logprob_count

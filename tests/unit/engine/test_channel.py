@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from vllm_swift_engine._ffi.channel import (
     Event,
     TaskChannel,
     ThreadChannel,
+    put_all,
 )
 from vllm_swift_engine.errors import RequestCancelledError
 
@@ -60,6 +62,25 @@ async def test_others_get_each_step_at_once() -> None:
         for_thread.put(step)
         for_task.put(step)
         assert for_thread.get() == await for_task.get() == step
+
+
+async def test_a_loop_is_woken_once_for_all_of_its_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, wakes = asyncio.get_running_loop(), 0
+    schedule = loop.call_soon_threadsafe
+
+    def counted(*arguments: Any, **options: Any) -> asyncio.Handle:
+        nonlocal wakes
+        wakes += 1
+        return schedule(*arguments, **options)
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
+    channels = [TaskChannel() for _ in range(4)]
+    waiting = [asyncio.create_task(channel.get()) for channel in channels]
+    await asyncio.sleep(0)
+    step = [[event(number, 10)] for number in range(4)]
+    put_all(zip(channels, step, strict=True))
+    assert await asyncio.gather(*waiting) == step
+    assert wakes == 1
 
 
 @pytest.mark.parametrize("whole", [False, True])
