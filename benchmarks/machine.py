@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 import platform
 import statistics
@@ -31,20 +30,6 @@ def resident_bytes() -> Resident:
         return Resident(psutil.Process().memory_info().rss, peak)
     fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
     return Resident(*(int(fields[key].split()[0]) * 1024 for key in ("VmRSS", "VmHWM")))
-
-
-def back_memory(size: int) -> None:
-    """Takes `size` bytes, or a quarter of what is free, from the system and returns them.
-
-    A virtual machine's host takes free pages back within a minute, and giving one again costs many
-    times what clearing it does. For the next seconds nobody pays for that.
-    """
-    size = min(size, psutil.virtual_memory().available // 4)
-    with mmap.mmap(-1, size) as memory:
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            memory.madvise(mmap.MADV_HUGEPAGE)
-        for page in range(0, size, mmap.PAGESIZE):
-            memory[page] = 1
 
 
 def description() -> str:

@@ -20,7 +20,6 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import Runnable
 
-from benchmarks import machine
 from benchmarks.engines import Opened, Unavailable, prompt_ids
 
 T = TypeVar("T")
@@ -28,7 +27,6 @@ T = TypeVar("T")
 Measured = dict[str, float | tuple[float, float]]
 SHORT = 18
 BESIDE_TOKENS = 700
-BACKED = 3 << 30  # with less, the next pages that the system gives are others
 SETTLED = 40  # tokens of a stream after which its gaps are the usual ones
 
 
@@ -136,9 +134,7 @@ class Serving(Opened):
 
     def beside(self, streams: int, prompt: int, seed: int) -> Measured:
         """What a long prompt does to running streams, and they to it."""
-        machine.back_memory(BACKED)
         alone = self._await(self._first_token(prompt_ids(prompt, 2 * seed)))
-        machine.back_memory(BACKED)
         usual, gaps, taken = self._await(self._gaps(streams, prompt_ids(prompt, 2 * seed + 1)))
         gap = p99(gaps) / statistics.median(usual)
         return {"p99 gap": gap, "its own time": (taken, alone)}
