@@ -212,8 +212,9 @@ class Runtime:
             if self._ended is None:
                 failure = error_from(self.library, status, error)
                 self._ended = (status, str(failure))
-            for channel in [*self._channels.values()]:
-                channel.put(from_code(*self._ended))
+            # The collector may close a stream, and so release requests, in the middle of this.
+            channels = [*self._channels.values()]
+            put_all([(channel, from_code(*self._ended)) for channel in channels])
             self._channels.clear()
 
 
