@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kernels.hpp"
+#include "read_ahead.hpp"
 
 namespace ck {
 namespace {
@@ -58,13 +59,13 @@ class Attend : public Node {
 
   /// The keys and values of a thread's first block, of all KV heads.
   Ahead ahead(int thread) const override {
-    const Piece* piece = next_piece(thread);
-    if (piece == nullptr) return {};
-    const Tile& tile = schedule_->tiles()[piece->tile];
-    int first = geometry_.first_key(tile.position) / CK_BLOCK_TOKENS;
-    int block = std::max(first, piece->first_span * kSpanBlocks);
-    const uint8_t* data = kv_->record(tile.sequence->blocks[block], layer_, piece->kv_head);
-    size_t heads = geometry_.kv_heads - piece->kv_head;
+    auto [next, end] = deal_.share(thread);
+    if (next >= end) return {};
+    const Piece& piece = schedule_->pieces()[next];
+    const Tile& tile = schedule_->tiles()[piece.tile];
+    int block = schedule_->blocks(tile, piece.first_span, piece.first_span).first;
+    const uint8_t* data = kv_->record(tile.sequence->blocks[block], layer_, piece.kv_head);
+    size_t heads = geometry_.kv_heads - piece.kv_head;
     return {data, heads * RecordLayout(shape_.head_dim).bytes()};
   }
 
@@ -79,7 +80,8 @@ class Attend : public Node {
         }
       });
     }
-    worker.for_each(deal_, [&](int piece) { attend(worker, schedule_->pieces()[piece]); });
+    ReadAhead ahead(*schedule_, *kv_, layer_, deal_.share(worker.index()));
+    worker.for_each(deal_, [&](int piece) { attend(worker, piece, ahead); });
   }
 
  private:
@@ -94,7 +96,8 @@ class Attend : public Node {
                     kv_->record(block, layer_, kv_head), position % CK_BLOCK_TOKENS);
   }
 
-  void attend(Worker& worker, const Piece& piece) {
+  void attend(Worker& worker, int index, ReadAhead& ahead) {
+    const Piece& piece = schedule_->pieces()[index];
     const Tile& tile = schedule_->tiles()[piece.tile];
     int queries = tile.rows * geometry_.group();
     Workspace work(worker, queries, shape_.width);
@@ -104,14 +107,8 @@ class Attend : public Node {
     quantize_queries(tile, piece.kv_head, work);
     for (int span = piece.first_span; span <= piece.last_span; span++) {
       Partials part = tile.parts > 1 ? schedule_->partials(tile, piece.kv_head, span) : work.part;
-      // What this thread reads next: in its share, pieces follow one another.
-      const Piece* after = span < piece.last_span ? &piece : next_piece(worker.index());
-      SpanTask task = span_task(tile, piece.kv_head, span);
-      if (after != nullptr) {
-        records(schedule_->tiles()[after->tile], after->kv_head,
-                after == &piece ? span + 1 : after->first_span, task.next);
-      }
-      attend_span(tile, span, work, part, task);
+      ahead.reach(index, span);
+      attend_span(tile, piece.kv_head, span, work, part, ahead);
       if (tile.parts == 1) add_span(tile, span, part, work);
     }
     if (tile.parts > 1) {
@@ -147,33 +144,17 @@ class Attend : public Node {
     return {first, std::max(first, last)};
   }
 
-  /// Of a thread's own share, the piece that it has not begun; null: none is left.
-  const Piece* next_piece(int thread) const {
-    auto [next, end] = deal_.share(thread);
-    return next < end ? &schedule_->pieces()[next] : nullptr;
-  }
-
-  /// The blocks of a span that a tile sees keys of; null for the others.
-  void records(const Tile& tile, int kv_head, int span, const uint8_t* (&to)[kSpanBlocks]) const {
-    int last = (tile.position + tile.rows - 1) / CK_BLOCK_TOKENS;
-    int first = geometry_.first_key(tile.position) / CK_BLOCK_TOKENS;
-    for (int i = 0; i < kSpanBlocks; i++) {
-      int block = span * kSpanBlocks + i;
-      bool seen = block >= first && block <= last;
-      to[i] = seen ? kv_->record(tile.sequence->blocks[block], layer_, kv_head) : nullptr;
-    }
-  }
-
-  SpanTask span_task(const Tile& tile, int kv_head, int span) const {
+  void attend_span(const Tile& tile, int kv_head, int span, const Workspace& work,
+                   const Partials& part, ReadAhead& ahead) {
     SpanTask task{};
     task.shape = shape_;
     task.queries = tile.rows * geometry_.group();
-    records(tile, kv_head, span, task.records);
-    return task;
-  }
-
-  void attend_span(const Tile& tile, int span, const Workspace& work, const Partials& part,
-                   SpanTask& task) {
+    auto [block, end] = schedule_->blocks(tile, span, span);
+    for (; block < end; block++) {
+      task.records[block % kSpanBlocks] =
+          kv_->record(tile.sequence->blocks[block], layer_, kv_head);
+    }
+    task.fetch = &ahead;
     task.q = work.q;
     task.q_scales = work.q_scales;
     for (int i = 0; i < task.queries; i++) {

@@ -143,6 +143,13 @@ void append(const AttendShape& shape, const float* k, const float* v, const floa
   for (int i = 0; i < shape.width; i++) values[2 * i + slot % 2] = columns[i];
 }
 
+inline void fetch_line(Fetch& f) {
+  if (f.lines == 0) f.advance(f);
+  _mm_prefetch(f.at, _MM_HINT_T1);
+  f.at += f.stride;
+  f.lines--;
+}
+
 /// Scores of `count` queries with a tile of 16 keys.
 template <int count>
 void score(const SpanTask& t, int query, int tile) {
@@ -157,6 +164,7 @@ void score(const SpanTask& t, int query, int tile) {
   for (int p = 0; p < pairs; p++) {
     __m256i k0 = _mm256_load_si256(reinterpret_cast<const __m256i*>(keys + p * 64));
     __m256i k1 = _mm256_load_si256(reinterpret_cast<const __m256i*>(keys + p * 64 + 32));
+    if (query == 0) fetch_line(*t.fetch);
 #pragma clang loop unroll(full)
     for (int i = 0; i < count; i++) {
       __m256i columns = _mm256_set1_epi32(q[i * pairs + p]);
@@ -255,6 +263,7 @@ void mix(const SpanTask& t, int query, int column, int sum, int last) {
     for (int p = 0; p < pairs; p++, v += width * 4) {
       __m256i v0 = _mm256_load_si256(reinterpret_cast<const __m256i*>(v));
       __m256i v1 = _mm256_load_si256(reinterpret_cast<const __m256i*>(v + 32));
+      if (query == 0) fetch_line(*t.fetch);
 #pragma clang loop unroll(full)
       for (int i = 0; i < count; i++) {
         __m256i weight = _mm256_set1_epi32(weights[i * 128 + p]);

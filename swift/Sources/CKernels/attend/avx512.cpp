@@ -24,6 +24,8 @@ namespace {
 constexpr int kLanes = 16;
 constexpr int kMostQueries = 6;       // that share a load of keys or values
 constexpr int kMostColumns = 4;       // vectors of columns that are summed at once
+constexpr int kLinesAPair = 3;        // fetched while two columns of 32 keys, two lines, are scored
+constexpr int kLinesAWeighing = 8;    // fetched while 64 keys are weighed
 constexpr float kMostWeight = 32767;  // sums of 64 weights times values fit an int32
 constexpr float kMostWeights = 131000;
 constexpr float kLog2E = 1.44269504f;
@@ -60,7 +62,7 @@ __m512 capped(__m512 x, float cap) {
 }
 
 /// The queries of a task are worked on in groups, which take turns in fetching what is read next:
-/// memory is busy all the time then, instead of being waited for by the first group.
+/// memory is busy all the time then, and not only while the first group is worked on.
 struct Group {
   int first, count;  // queries
   int turn, turns;
@@ -72,8 +74,16 @@ struct Group {
         turns(groups) {}
 };
 
-/// Scores of a group of `count` queries with the 32 keys of a record; fetches the next record's
-/// keys and this one's values.
+template <int lines>
+__attribute__((always_inline)) inline void fetch(Fetch& f) {
+  if (f.lines < lines) f.advance(f);
+#pragma clang loop unroll(full)
+  for (int i = 0; i < lines; i++) _mm_prefetch(f.at + i * f.stride, _MM_HINT_T1);
+  f.at += lines * f.stride;
+  f.lines -= lines;
+}
+
+/// Scores of a group of `count` queries with the 32 keys of a record.
 template <int count>
 void score(const SpanTask& t, const Group& group, int record_index) {
   const int query = group.first;
@@ -82,9 +92,6 @@ void score(const SpanTask& t, const Group& group, int record_index) {
   const uint8_t *tile0 = record, *tile1 = record + layout.tile_bytes();
   auto* q = reinterpret_cast<const int32_t*>(t.q + size_t(query) * t.shape.width);
   int pairs = t.shape.width / 2;
-  const uint8_t* next = record_index < 7 ? t.records[record_index + 1] : nullptr;
-  if (next == nullptr) next = record;
-  const uint8_t* values = record + layout.values();
   __m512i sums[count][2];
 #pragma clang loop unroll(full)
   for (int i = 0; i < count; i++) sums[i][0] = sums[i][1] = _mm512_setzero_si512();
@@ -92,10 +99,7 @@ void score(const SpanTask& t, const Group& group, int record_index) {
     __m512i k0 = _mm512_loadu_si512(tile0 + p * 64), k1 = _mm512_loadu_si512(tile1 + p * 64);
     if (until_turn == 0) {
       until_turn = group.turns;
-      _mm_prefetch(next + p * 128, _MM_HINT_T0);
-      _mm_prefetch(next + p * 128 + 64, _MM_HINT_T0);
-      _mm_prefetch(values + p * 128, _MM_HINT_T1);
-      _mm_prefetch(values + p * 128 + 64, _MM_HINT_T1);
+      fetch<kLinesAPair>(*t.fetch);
     }
 #pragma clang loop unroll(full)
     for (int i = 0; i < count; i++) {
@@ -217,7 +221,10 @@ void weigh(const SpanTask& t, int query, int first_sum, int last_sum) {
   weighed.total = _mm512_setzero_ps();
   if (t.first[query] == 0 && t.last[query] == 256) {
 #pragma clang loop unroll(full)
-    for (int s = 0; s < kSpanSums; s++) weigh_keys<true>(t, query, s, value_scales, weighed);
+    for (int s = 0; s < kSpanSums; s++) {
+      fetch<kLinesAWeighing>(*t.fetch);
+      weigh_keys<true>(t, query, s, value_scales, weighed);
+    }
   } else {
     for (int s = 0; s < kSpanSums; s++) {
       weighed.most[s] = weighed.sums[s] = _mm512_setzero_ps();
@@ -252,8 +259,7 @@ void quantize_weights(const SpanTask& t, int query, int first_sum, int last_sum)
 }
 
 /// Adds weights . values of one sum's keys to `columns` vectors of `count` queries' results.
-/// `fetch`: with the next span's keys on the way.
-template <int count, int columns, bool fetch>
+template <int count, int columns>
 void mix(const SpanTask& t, const Group& group, int column, int sum, int last) {
   const int query = group.first;
   int until_turn = group.turn;
@@ -273,12 +279,10 @@ void mix(const SpanTask& t, const Group& group, int column, int sum, int last) {
     const uint8_t* v = record + values + column * 64;
     auto* weights = reinterpret_cast<const int32_t*>(t.weights + query * 256 + sum * kSumTokens +
                                                      half * CK_BLOCK_TOKENS);
-    const uint8_t* next = t.next[sum * 2 + half];
-    if (next == nullptr) next = record;
     for (int p = 0; p < pairs; p++, v += width * 4, until_turn--) {
-      if (fetch && until_turn == 0) {
+      if (until_turn == 0) {
         until_turn = group.turns;
-        for (int i = 0; i < width * 4; i += 64) _mm_prefetch(next + p * width * 4 + i, _MM_HINT_T1);
+        fetch<columns>(*t.fetch);
       }
       __m512i weight[count];
 #pragma clang loop unroll(full)
@@ -309,14 +313,10 @@ void mix(const SpanTask& t, const Group& group, int column, int sum, int last) {
 template <int count>
 void mix_columns(const SpanTask& t, const Group& group, int sum, int last) {
   int vectors = t.shape.width / kLanes, c = 0;
-  if (vectors >= kMostColumns) {
-    mix<count, kMostColumns, true>(t, group, 0, sum, last);
-    c = kMostColumns;
-  }
   for (; c + kMostColumns <= vectors; c += kMostColumns) {
-    mix<count, kMostColumns, false>(t, group, c, sum, last);
+    mix<count, kMostColumns>(t, group, c, sum, last);
   }
-  for (; c < vectors; c++) mix<count, 1, false>(t, group, c, sum, last);
+  for (; c < vectors; c++) mix<count, 1>(t, group, c, sum, last);
 }
 
 using Score = void (*)(const SpanTask&, const Group&, int record);

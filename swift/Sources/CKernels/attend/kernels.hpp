@@ -19,6 +19,17 @@ struct AttendShape {
   float soft_cap;  // 0: none
 };
 
+/// Memory that a thread reads soon, as lines to fetch: a kernel may fetch a few while it works on
+/// others, `at` and those `stride` bytes apart after it. It then moves `at` on and counts `lines`
+/// down, and calls `advance` first when fewer are left than it is about to fetch. There are lines
+/// without end: in the end one is repeated.
+struct Fetch {
+  const uint8_t* at;
+  ptrdiff_t stride;
+  int lines;
+  void (*advance)(Fetch&);
+};
+
 /// Queries against one span of one KV head.
 struct SpanTask {
   AttendShape shape;
@@ -28,8 +39,8 @@ struct SpanTask {
   // such that a weight is 2^(score - largest).
   const float* q_scales;
   const uint8_t* records[8];  // the span's blocks; null where no query sees a key of it
-  const uint8_t* next[8];     // the blocks that will be wanted after these, or null
-  const int32_t* first;       // [queries]: keys first ..< last of the span are seen; none if equal
+  Fetch* fetch;
+  const int32_t* first;  // [queries]: keys first ..< last of the span are seen; none if equal
   const int32_t* last;
   float* scores;     // scratch [queries, 256]
   int16_t* weights;  // scratch [queries, 256]

@@ -24,6 +24,13 @@ Partials Schedule::partials(const Tile& tile, int kv_head, int span) const {
   return {largest, largest + queries, at};
 }
 
+std::pair<int, int> Schedule::blocks(const Tile& tile, int first_span, int last_span) const {
+  int first = geometry_.first_key(tile.position) / CK_BLOCK_TOKENS;
+  int last = (tile.position + tile.rows - 1) / CK_BLOCK_TOKENS;
+  return {std::max(first, first_span * kSpanBlocks),
+          std::min(last + 1, (last_span + 1) * kSpanBlocks)};
+}
+
 bool Schedule::finish(const Tile& tile, int kv_head) {
   std::atomic<int>& finished = finished_[tile.counter + kv_head];
   if (finished.fetch_add(1) + 1 < tile.parts) return false;

@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "../linear/scratch.hpp"
@@ -68,6 +69,8 @@ class Schedule : public Node {
 
   const std::vector<Tile>& tiles() const { return tiles_; }
   const std::vector<Piece>& pieces() const { return pieces_; }
+  /// The blocks that a tile sees keys of, of some spans: first ..< end.
+  std::pair<int, int> blocks(const Tile& tile, int first_span, int last_span) const;
   /// The sequence of a row.
   const ck_sequence& sequence(int row) const { return *row_sequences_[row]; }
 
