@@ -14,16 +14,14 @@ extern const AttendKernels* const kAttendNeon;
 
 const AttendKernels* attend_kernels(ck_isa isa) {
   if (!ck_isa_supported(isa)) return nullptr;
-  switch (isa) {
+  switch (base_isa(isa)) {
 #if defined(__x86_64__)
     case CK_ISA_AVX512_VNNI:
-    case CK_ISA_AVX512_BF16:
       return kAttendAvx512;
     case CK_ISA_AVX2:
       return cpu_features().avx_vnni ? kAttendAvxVnni : kAttendAvx2;
 #elif defined(__aarch64__)
     case CK_ISA_NEON:
-    case CK_ISA_NEON_BF16:
       return kAttendNeon;
 #endif
     default:

@@ -1,5 +1,7 @@
 #include "kernels.hpp"
 
+#include "../machine/machine.hpp"
+
 namespace ck {
 
 #if defined(__x86_64__)
@@ -11,16 +13,14 @@ void silu_gate_neon(const float*, const float*, int, float*);
 
 Gate gate_kernel(ck_isa isa, ck_activation activation) {
   if (!ck_isa_supported(isa) || activation != CK_SILU) return nullptr;
-  switch (isa) {
+  switch (base_isa(isa)) {
 #if defined(__x86_64__)
     case CK_ISA_AVX512_VNNI:
-    case CK_ISA_AVX512_BF16:
       return silu_gate_avx512;
     case CK_ISA_AVX2:
       return silu_gate_avx2;
 #elif defined(__aarch64__)
     case CK_ISA_NEON:
-    case CK_ISA_NEON_BF16:
       return silu_gate_neon;
 #endif
     default:

@@ -89,6 +89,17 @@ const CpuFeatures& cpu_features() {
   return features;
 }
 
+ck_isa base_isa(ck_isa isa) {
+  switch (isa) {
+    case CK_ISA_AVX512_BF16:
+      return CK_ISA_AVX512_VNNI;
+    case CK_ISA_NEON_BF16:
+      return CK_ISA_NEON;
+    default:
+      return isa;
+  }
+}
+
 }  // namespace ck
 
 extern "C" int ck_isa_supported(ck_isa isa) {

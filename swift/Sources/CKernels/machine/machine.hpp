@@ -19,6 +19,10 @@ struct CpuFeatures {
 
 const CpuFeatures& cpu_features();
 
+/// The instruction set that `isa` adds instructions to, or itself: an op without kernels for what
+/// was added runs those of that one.
+ck_isa base_isa(ck_isa isa);
+
 }  // namespace ck
 
 #endif  // CK_MACHINE_HPP
