@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from itertools import count
 from pathlib import Path
 
 from benchmarks.engines import prompt_ids
@@ -33,6 +34,13 @@ class Engine(Serving):
             async for chunk in chunks:
                 if chunk.token_ids:
                     yield
+
+    def write_cache(self) -> None:
+        for seed in count(7000, 16):
+            stats = self._engine.stats()
+            if stats.kv_blocks_used + stats.kv_blocks_cached >= stats.kv_blocks:
+                return
+            self.together([prompt_ids(512, seed + row) for row in range(16)], 1)
 
     def alone_batch(self, requests: int, tokens: int, seed: int) -> float:
         """The engine on the prompts of `chat_batch`."""

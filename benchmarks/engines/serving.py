@@ -11,7 +11,8 @@ import time
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
-from itertools import pairwise
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import Runnable
 
 from benchmarks.engines import Opened, Unavailable, prompt_ids
+from benchmarks.engines.streams import Streams
 
 T = TypeVar("T")
 #: What one go gave: numbers, and ratios as what is divided by what.
@@ -133,43 +135,43 @@ class Serving(Opened):
         return self.computed(prompts) / (shared + question)
 
     def beside(self, streams: int, prompt: int, seed: int) -> Measured:
-        """What a long prompt does to running streams, and they to it."""
+        """What a long prompt does to running streams, and they to it.
+
+        A usual gap is the median of the same streams' gaps at the same tokens, without the prompt.
+        """
+        self.write_cache()
         alone = self._await(self._first_token(prompt_ids(prompt, 2 * seed)))
-        usual, gaps, taken = self._await(self._gaps(streams, prompt_ids(prompt, 2 * seed + 1)))
-        gap = p99(gaps) / statistics.median(usual)
+        first, gaps, taken = self._await(self._gaps(streams, prompt_ids(prompt, 2 * seed + 1)))
+        last = first + len(gaps[0])
+        usual = [one[first:last] for one in self._await(self._usual_gaps(streams, last))]
+        gap = p99([*chain(*gaps)]) / statistics.median(chain(*usual))
         return {"p99 gap": gap, "its own time": (taken, alone)}
 
-    async def _gaps(
-        self, streams: int, prompt: list[int]
-    ) -> tuple[list[float], list[float], float]:
-        """Gaps between tokens before the prompt and during it, and its seconds to the first."""
-        times: list[list[float]] = [[] for _ in range(streams)]
-        settled = asyncio.Event()
+    def write_cache(self) -> None:
+        """Writes all of the KV cache once, where that is not done when it is made."""
 
-        async def run(row: int) -> None:
-            async with aclosing(self.arrivals(prompt_ids(SHORT, 500 + row), BESIDE_TOKENS)) as all_:
-                async for _ in all_:
-                    times[row].append(time.perf_counter())
-                    if all(len(one) >= SETTLED for one in times):
-                        settled.set()
+    async def _gaps(self, streams: int, prompt: list[int]) -> tuple[int, list[list[float]], float]:
+        """Which gap of a stream is its first with the prompt, that and the later ones of each, and
+        the prompt's seconds to its first token."""
+        async with self._running(streams) as running:
+            await running.reach(SETTLED)
+            start = time.perf_counter()
+            taken = await self._first_token(prompt)
+            end = time.perf_counter()
+            await running.reach(max(map(len, running.times)) + 1)  # the gap that its end falls into
+        gaps = running.gaps()
+        during = [[b - a for a, b in one if b >= start and a <= end] for one in gaps]
+        return sum(b < start for _, b in gaps[0]), during, taken
 
-        running = [asyncio.create_task(run(row)) for row in range(streams)]
-        await settled.wait()
-        start = time.perf_counter()
-        taken = await self._first_token(prompt)
-        end = time.perf_counter()
-        if any(task.done() for task in running):
-            raise Unavailable("a stream ended before the prompt was read")
-        seen = [len(one) for one in times]
-        while any(len(one) == n for one, n in zip(times, seen, strict=True)):
-            await asyncio.sleep(0.001)  # the gap that the prompt's end falls into
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-        pairs = [pair for one in times for pair in pairwise(one[8:])]
-        usual = [b - a for a, b in pairs if b < start]
-        during = [b - a for a, b in pairs if b >= start and a <= end]
-        return usual, during, taken
+    async def _usual_gaps(self, streams: int, count: int) -> list[list[float]]:
+        """The first `count` gaps of each stream."""
+        async with self._running(streams) as running:
+            await running.reach(count + 1)
+        return [[b - a for a, b in one[:count]] for one in running.gaps()]
+
+    def _running(self, streams: int) -> Streams:
+        prompts = [prompt_ids(SHORT, 500 + row) for row in range(streams)]
+        return Streams([partial(self.arrivals, prompt, BESIDE_TOKENS) for prompt in prompts])
 
     # ------------------------------------------------------------------ helpers
 

@@ -1,14 +1,16 @@
 /// What a step costs, as far as scheduling is concerned: a fixed model and never the clock, so that
 /// the same arrivals give the same steps. The unit is one row without context.
 ///
-///     cost of a step = fixed + sum over its sequences of (position / contextPerSequence
-///                                + sum over their rows of (1 + position / contextPerRow))
+///     cost of a step = fixed + sum over its sequences of
+///       rows + max(position / contextPerSequence, sum over the rows of position / contextPerRow)
+///
+/// the context of few rows takes as long as it takes to read, that of more as long as to attend to.
 public struct StepCost: Sendable, Equatable {
   /// What a step costs whatever is in it: reading the weights once.
   public var fixed: Double
   /// So many tokens of context cost as much to attend to as the rest of a row costs.
   public var contextPerRow: Double
-  /// So many tokens of context cost as much to read, once for all rows of a sequence.
+  /// So many tokens of context cost as much to read, for all rows of a sequence at once.
   public var contextPerSequence: Double
 
   public init(fixed: Double, contextPerRow: Double, contextPerSequence: Double) {
@@ -19,25 +21,27 @@ public struct StepCost: Sendable, Equatable {
   /// A step that decodes costs at most this many times what its decoding rows alone would, were
   /// their contexts short: a prompt that arrives beside running streams slows them by no more, and
   /// itself by about most / (most - 1).
-  static let most = 3.6
+  static let most = 3.3
 
   /// The cost of `count` rows of a sequence, the first at `position`.
   func rows(_ count: Int, at position: Int) -> Double {
     guard count > 0 else { return 0 }
     let (count, position) = (Double(count), Double(position))
-    return position / contextPerSequence + count
-      + count * (position + (count - 1) / 2) / contextPerRow
+    return count
+      + max(position / contextPerSequence, count * (position + (count - 1) / 2) / contextPerRow)
   }
 
   /// The most rows of a sequence from `position` on that cost no more than `budget`: the inverse of
   /// `rows`.
   func rows(within budget: Double, at position: Int) -> Int {
-    let budget = budget - Double(position) / contextPerSequence
     guard budget > 0 else { return 0 }
-    // rows(count) = position / contextPerSequence + count * first + count^2 / (2 contextPerRow)
-    let first = 1 + (Double(position) - 0.5) / contextPerRow
+    let position = Double(position)
+    // count + count * (position + (count - 1) / 2) / contextPerRow = budget
+    let first = 1 + (position - 0.5) / contextPerRow
     let root = (first * first + 2 * budget / contextPerRow).squareRoot()
-    return Int(min(contextPerRow * (root - first), 1e9))
+    let attended = contextPerRow * (root - first)
+    let read = budget - position / contextPerSequence
+    return Int(max(0, min(attended, read, 1e9)))
   }
 
   /// What prompts may cost beside `count` decoding rows, which cost `decoding` with their contexts:

@@ -57,6 +57,7 @@ final class EngineLoop {
       for runner in runners where !runner.isIdle { runner.advance() }
       isIdle = runners.allSatisfy(\.isIdle)
       publish()
+      if isIdle { requests.events.announce() }
     }
     for runner in runners { runner.close(EngineError(.closed, "the runtime was closed")) }
     runners = []

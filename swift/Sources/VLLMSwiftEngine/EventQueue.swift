@@ -67,16 +67,18 @@ final class EventQueue: Sendable {
     /// Where a sequence's unread event is, counted from the first event ever.
     var unread: [SequenceID: Int] = [:]
     var taken = 0
+    var unannounced = false
     var woken = false
     var closed = false
   }
 
   private let state = Monitor(State())
 
-  /// Wakes the reader once for all of them.
+  /// The reader is not woken before `announce`.
   func push(_ new: [Event]) {
     guard !new.isEmpty else { return }
-    state.update { state in
+    state.withLock { state in
+      state.unannounced = true
       for event in new {
         if let index = state.unread[event.sequence] {
           state.events[index - state.taken].append(event)
@@ -86,6 +88,16 @@ final class EventQueue: Sendable {
         }
       }
     }
+  }
+
+  /// Wakes the reader, once for all that was pushed. It may take the processor of the thread that
+  /// calls, which does so when it is about to wait and holds no lock.
+  func announce() {
+    let unannounced = state.withLock { state in
+      defer { state.unannounced = false }
+      return state.unannounced
+    }
+    if unannounced { state.update { _ in } }
   }
 
   /// Drops what is unread of a sequence.

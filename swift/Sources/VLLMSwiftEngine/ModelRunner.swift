@@ -97,7 +97,8 @@ final class ModelRunner {
   }
 
   /// Issues the next step, then reads the one before: the device is never without work while tokens
-  /// are handed out. A step that draws for a grammar is read first.
+  /// are handed out. A step that draws for a grammar is read first. What a step drew is announced
+  /// when this thread waits for the one after it, or when the loop finds that there is none.
   func advance() {
     expire()
     do {
@@ -169,6 +170,7 @@ final class ModelRunner {
   }
 
   private func read(_ step: Scheduler.Step, _ result: StepResult) throws -> Drawn {
+    requests.events.announce()
     let tokens: [Int32]
     if step.samples.isEmpty {
       try MLXArray.eval([result.tokens])

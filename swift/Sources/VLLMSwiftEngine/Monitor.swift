@@ -32,12 +32,10 @@ public final class Monitor<State>: @unchecked Sendable {
 
   /// As `withLock`, and wakes those who wait.
   public func update<Result>(_ body: (inout State) throws -> Result) rethrows -> Result {
-    pthread_mutex_lock(mutex)
-    defer {
-      pthread_cond_broadcast(changed)
-      pthread_mutex_unlock(mutex)
-    }
-    return try body(&state)
+    // Not under the lock: a waiter that runs at once, on this thread's processor, would sleep again
+    // for the lock, and this thread might not run before the scheduler's next tick.
+    defer { pthread_cond_broadcast(changed) }
+    return try withLock(body)
   }
 
   /// Waits until `body` gives a value, trying again after each update.

@@ -126,7 +126,8 @@ final class RequestTable: Sendable {
     }
   }
 
-  /// Passes on what a step gave: logprobs of prompts' tokens, and what became of sequences.
+  /// Passes on what a step gave: logprobs of prompts' tokens, and what became of sequences. The
+  /// reader has to be told (`EventQueue.announce`).
   /// - Parameter logprobs: of each of the step's samples.
   func deliver(
     _ outcomes: [Scheduler.Outcome], of samples: [Scheduler.Sample],
@@ -162,6 +163,7 @@ final class RequestTable: Sendable {
       state.records[sequence.request]?.end(sequence.index, at: .now, &state.latencies)
       events.push([Event(sequence: sequence, finish: .cancelled)])
     }
+    events.announce()
   }
 
   /// Ends a request's sequences from outside the schedule.
@@ -176,6 +178,7 @@ final class RequestTable: Sendable {
           Event(sequence: SequenceID(request: id, index: $0), finish: reason)
         })
     }
+    events.announce()
   }
 
   /// Ends what is left of a model's requests.

@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 import VLLMSwiftCore
 
@@ -51,6 +52,20 @@ import VLLMSwiftCore
     push(3, [33])
     #expect(try take(events: 2).map(\.tokens) == [[3, 33], [4]])
     #expect(try take().map(\.sequence.request) == [5])
+  }
+
+  /// One thread pushes while another waits without end, and none is polled.
+  @Test func aReaderThatWaitsIsWokenWhenEventsAreAnnounced() throws {
+    let queue = self.queue
+    for token in 0..<200 as Range<Int32> {
+      let writer = Thread {
+        queue.push([Event(sequence: SequenceID(request: 1), tokens: [token])])
+        queue.announce()
+      }
+      writer.start()
+      let room = EventRoom(events: 4, tokens: 4, logprobs: 0)
+      #expect(try queue.take(room, microseconds: nil).map(\.tokens) == [[token]])
+    }
   }
 
   private func logprobs(_ tokens: [Int32], each: Int) -> [TokenLogprob] {
