@@ -63,6 +63,7 @@ class Engine(Serving):
 
     def many(self, requests: int, tokens: int, seed: int) -> Measured:
         """Tokens per second of very many requests at once, and the MB that the next as many add."""
+        self.write_cache()
         self.at_once(requests, tokens, seed + 100)
         before = resident_bytes()
         prompts = [prompt_ids(SHORT, seed * requests + row) for row in range(requests)]

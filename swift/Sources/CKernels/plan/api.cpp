@@ -7,6 +7,7 @@
 #include "../../CMLX/include/cmlx.hpp"
 #include "mlx/backend/cpu/encoder.h"
 #include "mlx/primitives.h"
+#include "outputs.hpp"
 #include "step.hpp"
 
 namespace {
@@ -16,9 +17,8 @@ namespace mx = mlx::core;
 /// inputs: none, or the tokens that the step before has drawn. output: what ck_plan_step describes.
 class StepPrimitive : public mx::UnaryPrimitive {
  public:
-  StepPrimitive(mx::Stream stream, std::shared_ptr<ck::Plan> plan,
-                std::shared_ptr<const ck::StepData> data)
-      : UnaryPrimitive(stream), plan_(std::move(plan)), data_(std::move(data)) {}
+  StepPrimitive(mx::Stream stream, const ck_plan& plan, std::shared_ptr<const ck::StepData> data)
+      : UnaryPrimitive(stream), plan_(plan.plan), outputs_(plan.outputs), data_(std::move(data)) {}
 
   void eval_cpu(const std::vector<mx::array>& inputs, mx::array& out) override {
     const int32_t* previous = nullptr;
@@ -30,7 +30,7 @@ class StepPrimitive : public mx::UnaryPrimitive {
       previous = inputs[0].data<int32_t>();
       keep = inputs[0].data_shared_ptr();
     }
-    out.set_data(mx::allocator::malloc(out.nbytes()));
+    outputs_->allocate(out);
     mx::cpu::get_command_encoder(stream()).dispatch(
         [plan = plan_, data = data_, previous, keep = std::move(keep), output = out.data<float>(),
          keep_output = out.data_shared_ptr()] { replay(*plan, *data, previous, output); });
@@ -62,6 +62,7 @@ class StepPrimitive : public mx::UnaryPrimitive {
   }
 
   std::shared_ptr<ck::Plan> plan_;
+  std::shared_ptr<ck::Outputs> outputs_;
   std::shared_ptr<const ck::StepData> data_;
 };
 
@@ -87,13 +88,19 @@ extern "C" {
 int ck_plan_create(ck_isa isa, int max_rows, ck_kv* kv, ck_plan** out, cmlx_error* error) {
   return cmlx::guarded(error, [&] {
     auto cache = kv == nullptr ? nullptr : kv->cache;
-    *out = new ck_plan{std::make_shared<ck::Plan>(isa, max_rows, std::move(cache)), {}, 0};
+    *out = new ck_plan{std::make_shared<ck::Plan>(isa, max_rows, std::move(cache)),
+                       std::make_shared<ck::Outputs>(),
+                       {},
+                       0};
   });
 }
 
 void ck_plan_free(ck_plan* plan) { delete plan; }
 
-void ck_plan_rest(ck_plan* plan) { plan->plan->rest(); }
+void ck_plan_rest(ck_plan* plan) {
+  plan->plan->rest();
+  plan->outputs->rest();
+}
 
 size_t ck_plan_bytes(const ck_plan* plan) {
   cmlx::guarded(nullptr, [&] { plan->plan->seal(); });
@@ -146,10 +153,9 @@ int ck_plan_step(ck_plan* plan, cmlx_stream stream, const ck_step* step, cmlx_ar
     int rows = limits.ends_in_logits ? int(data->logit_rows.size()) : data->rows();
     std::vector<mx::array> inputs;
     if (previous != nullptr) inputs.push_back(previous->value);
-    *logits = cmlx::boxed(
-        mx::array({rows, limits.output_columns}, mx::float32,
-                  std::make_shared<StepPrimitive>(stream->value, plan->plan, std::move(data)),
-                  std::move(inputs)));
+    *logits = cmlx::boxed(mx::array(
+        {rows, limits.output_columns}, mx::float32,
+        std::make_shared<StepPrimitive>(stream->value, *plan, std::move(data)), std::move(inputs)));
   });
 }
 

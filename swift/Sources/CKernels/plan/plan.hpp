@@ -14,6 +14,8 @@
 
 namespace ck {
 
+class Outputs;
+
 /// What a step may ask of a plan.
 struct PlanLimits {
   int max_rows = 0;
@@ -88,7 +90,8 @@ class Plan {
 
 struct ck_plan {
   std::shared_ptr<ck::Plan> plan;  // queued steps keep it
-  std::vector<uint64_t> written;   // by block: the last step that writes it
+  std::shared_ptr<ck::Outputs> outputs;
+  std::vector<uint64_t> written;  // by block: the last step that writes it
   uint64_t steps = 0;
 };
 
