@@ -29,7 +29,7 @@ T = TypeVar("T")
 Measured = dict[str, float | tuple[float, float]]
 SHORT = 18
 BESIDE_TOKENS = 700
-SETTLED = 40  # tokens of a stream after which its gaps are the usual ones
+SETTLED = 40  # tokens that each stream has when the prompt comes
 
 
 def conversation(number: int) -> list[BaseMessage]:

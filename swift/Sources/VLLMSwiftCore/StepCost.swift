@@ -4,7 +4,7 @@
 ///     cost of a step = fixed + sum over its sequences of
 ///       rows + max(position / contextPerSequence, sum over the rows of position / contextPerRow)
 ///
-/// the context of few rows takes as long as it takes to read, that of more as long as to attend to.
+/// The context of few rows takes as long as it takes to read, that of more as long as to attend to.
 public struct StepCost: Sendable, Equatable {
   /// What a step costs whatever is in it: reading the weights once.
   public var fixed: Double

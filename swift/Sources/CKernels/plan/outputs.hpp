@@ -12,7 +12,7 @@
 
 namespace ck {
 
-/// Of one plan. Outlived by the arrays that it gave memory to.
+/// Of one plan, and of the arrays that it gave memory to: each keeps it.
 class Outputs : public std::enable_shared_from_this<Outputs> {
  public:
   Outputs() = default;
