@@ -31,12 +31,21 @@ public struct BatchLayout: Sendable, Equatable {
     public let to: Int32
   }
 
+  /// The last rows, where they pass through some of the model's layers alone.
+  public struct Part: Sendable, Equatable {
+    public let rows: Range<Int>
+    /// From 0 on, or from where an earlier step left the same rows; these want logits once they come
+    /// to the end.
+    public let layers: Range<Int>
+  }
+
   public private(set) var tokens: [Token] = []
   public private(set) var sequences: [Sequence] = []
   /// The rows whose logits are wanted, ascending.
   public private(set) var logitRows: [Int] = []
   /// Done in order, before any row is computed.
   public private(set) var copies: [Copy] = []
+  public private(set) var part: Part?
 
   public init() {}
 
@@ -49,6 +58,12 @@ public struct BatchLayout: Sendable, Equatable {
     self.tokens += tokens
     sequences.append(Sequence(rows: rows, position: position, blocks: blocks))
     logitRows += rows.suffix(logits)
+  }
+
+  /// Lets the rows of the newest sequence pass through `layers` alone. Nothing can be added then.
+  public mutating func pass(through layers: Range<Int>) {
+    guard let rows = sequences.last?.rows else { return }
+    part = Part(rows: rows, layers: layers)
   }
 
   public mutating func copy(from: Int32, to: Int32) {

@@ -3,7 +3,8 @@
 ///
 /// A step holds one row of every sequence that decodes, then rows of tokens that grammars gave and of
 /// prompts as far as its budget goes (`StepCost`); without decoding sequences, the budget is all the
-/// rows a step may have. A sequence
+/// rows a step may have. Where that buys few rows of a prompt, more of them pass through some of the
+/// layers each step (`Passage`). A sequence
 /// takes blocks as its rows are issued. When none are left, the sequence that comes last, by priority
 /// and then arrival, gives up its own and waits; it is computed again later.
 ///
@@ -94,6 +95,7 @@ public final class Scheduler {
   /// Both in the order of `Sequence.precedes`.
   var waiting: [Sequence] = []
   var running: [Sequence] = []
+  var passage: Passage?
   var counted = Counts()
   var pins: [PinID: [Int32]] = [:]
   var lastPin: PinID = 0
@@ -217,6 +219,7 @@ extension Scheduler {
     }
     sequence.state = .ended
     sequence.leader = nil
+    if passage?.sequence === sequence { passage = nil }
     cache.letGo(sequence.blocks)
     sequence.blocks = []
   }

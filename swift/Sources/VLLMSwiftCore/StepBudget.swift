@@ -14,6 +14,12 @@ struct StepBudget {
     rows -= count
     self.cost -= cost.rows(count, at: position)
   }
+
+  mutating func pay(_ slice: Slice, _ cost: StepCost) {
+    rows -= slice.rows
+    self.cost -=
+      cost.rows(slice.rows, at: slice.position) * Double(slice.layers.count) / Double(cost.layers)
+  }
 }
 
 extension Scheduler {
@@ -54,6 +60,7 @@ extension Scheduler {
     guard let oldest = prompts.first else { return }
     var budget = budget
     var reserved = StepBudget(rows: budget.rows / 4, cost: budget.cost / 4)
+    var slice: Slice?
     let shortestFirst = prompts.sorted {
       ($0.request.priority, $0.rowsLeft, $0.arrival) < (
         $1.request.priority, $1.rowsLeft, $1.arrival
@@ -63,11 +70,17 @@ extension Scheduler {
       if sequence === oldest { reserved = StepBudget(rows: 0, cost: 0) }
       let open = StepBudget(
         rows: budget.rows - reserved.rows, cost: budget.cost - reserved.cost)
-      let rows = min(sequence.rowsLeft, open.affords(at: sequence.position, limits.cost))
-      let position = sequence.position
-      let issued = issue(sequence, rows: rows, in: &step)
-      budget.pay(issued, at: position, limits.cost)
+      if let next = nextSlice(of: sequence, within: open, after: slice, in: step) {
+        slice = next
+        budget.pay(next, limits.cost)
+      } else if sequence !== passage?.sequence {
+        let rows = min(sequence.rowsLeft, open.affords(at: sequence.position, limits.cost))
+        let position = sequence.position
+        let issued = issue(sequence, rows: rows, in: &step)
+        budget.pay(issued, at: position, limits.cost)
+      }
     }
+    if let slice { issue(slice, in: &step) }
   }
 
   /// Adds rows of a sequence to a step, as many of them as it gets blocks for.

@@ -12,16 +12,23 @@ public struct StepCost: Sendable, Equatable {
   public var contextPerRow: Double
   /// So many tokens of context cost as much to read, for all rows of a sequence at once.
   public var contextPerSequence: Double
+  /// The layers that rows can pass through in steps of their own; 1: all are one step's.
+  public var layers: Int
 
-  public init(fixed: Double, contextPerRow: Double, contextPerSequence: Double) {
+  public init(
+    fixed: Double, contextPerRow: Double, contextPerSequence: Double, layers: Int = 1
+  ) {
     (self.fixed, self.contextPerRow) = (fixed, contextPerRow)
-    self.contextPerSequence = contextPerSequence
+    (self.contextPerSequence, self.layers) = (contextPerSequence, layers)
   }
 
   /// A step that decodes costs at most this many times what its decoding rows alone would, were
   /// their contexts short: a prompt that arrives beside running streams slows them by no more, and
   /// itself by about most / (most - 1).
-  static let most = 3.3
+  static let most = 3.8
+
+  /// So many rows of a prompt cost hardly more each than any number does.
+  static let wide = 128
 
   /// The cost of `count` rows of a sequence, the first at `position`.
   func rows(_ count: Int, at position: Int) -> Double {
@@ -44,9 +51,24 @@ public struct StepCost: Sendable, Equatable {
     return Int(max(0, min(attended, read, 1e9)))
   }
 
+  /// How many rows from `position` on are to pass through some of the layers a step, where a step may
+  /// cost `budget` beside others: `wide` or more, so that equal numbers of layers use it up.
+  func wideRows(within budget: Double, at position: Int) -> Int {
+    let steps = max(1, (rows(Self.wide, at: position) / budget).rounded(.up))
+    let layersAStep = max(1, (Double(layers) / steps).rounded(.up))
+    return rows(within: budget * Double(layers) / layersAStep, at: position)
+  }
+
+  /// How many layers `count` rows from `position` on may pass through within `budget`: one at least.
+  func layers(within budget: Double, for count: Int, at position: Int) -> Int {
+    let layers = budget * Double(self.layers) / rows(count, at: position)
+    // The budget shrinks a little from step to step, as the contexts beside it grow.
+    return max(1, Int(min(layers * 1.05, Double(self.layers))))
+  }
+
   /// What prompts may cost beside `count` decoding rows, which cost `decoding` with their contexts:
-  /// always the same beside so many rows, so that steps are of one length, but half of a step.
+  /// what makes steps of one length whatever the contexts, but half of a step.
   func ofPrompts(beside count: Int, costing decoding: Double) -> Double {
-    max((Self.most - 1) * (fixed + Double(count)), decoding)
+    max(Self.most * (fixed + Double(count)) - decoding, decoding)
   }
 }

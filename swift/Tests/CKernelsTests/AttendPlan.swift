@@ -104,7 +104,8 @@ final class AttendPlan {
           var step = ck_step(
             row_count: Int32(inputs.count / columns), sequence_count: Int32(sequences.count),
             logit_count: 0, tokens: nil, sequences: sequences.baseAddress, logit_rows: nil,
-            inputs: inputs.baseAddress, copies: nil, copy_count: 0)
+            inputs: inputs.baseAddress, copies: nil, copy_count: 0,
+            part_count: 0, part_first: 0, part_end: 0)
           return try stream.withHandle { stream in
             try MLXArray { ck_plan_step(plan, stream, &step, nil, $0, $1) }
           }

@@ -62,7 +62,8 @@ final class OpPlan {
             var step = ck_step(
               row_count: Int32(rows), sequence_count: 1, logit_count: Int32(logitRows.count),
               tokens: tokens.baseAddress, sequences: sequence, logit_rows: logitRows.baseAddress,
-              inputs: inputs.baseAddress, copies: nil, copy_count: 0)
+              inputs: inputs.baseAddress, copies: nil, copy_count: 0,
+              part_count: 0, part_first: 0, part_end: 0)
             let result = try stream.withHandle { stream in
               try MLXArray { ck_plan_step(handle, stream, &step, nil, $0, $1) }
             }

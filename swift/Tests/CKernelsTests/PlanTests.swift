@@ -82,7 +82,8 @@ import Testing
               sequence_count: request.sequenceCount ?? Int32(sequences.count),
               logit_count: request.logitCount ?? Int32(logitRows.count),
               tokens: tokens.baseAddress, sequences: sequences.baseAddress,
-              logit_rows: logitRows.baseAddress, inputs: nil, copies: nil, copy_count: 0)
+              logit_rows: logitRows.baseAddress, inputs: nil, copies: nil, copy_count: 0,
+              part_count: 0, part_first: 0, part_end: 0)
             return try stream.withHandle { stream in
               guard let previous else {
                 return try MLXArray { ck_plan_step(plan.handle, stream, &step, nil, $0, $1) }
@@ -211,7 +212,8 @@ import Testing
               try MLXArray { array, error in
                 var step = ck_step(
                   row_count: 1, sequence_count: 1, logit_count: 1, tokens: nil, sequences: nil,
-                  logit_rows: nil, inputs: nil, copies: nil, copy_count: 0)
+                  logit_rows: nil, inputs: nil, copies: nil, copy_count: 0,
+                  part_count: 0, part_first: 0, part_end: 0)
                 let tokens = request.tokens
                 let rows = request.logitRows
                 return sequences.withUnsafeBufferPointer { sequences in

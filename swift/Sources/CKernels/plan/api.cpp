@@ -57,6 +57,7 @@ class StepPrimitive : public mx::UnaryPrimitive {
     step.logit_count = int(data.logit_rows.size());
     step.inputs = data.inputs.data();
     step.output = output;
+    step.part = data.part;
     for (const ck_copy& copy : data.copies) plan.kv()->copy_block(copy.from, copy.to);
     plan.run(step);
   }
@@ -105,6 +106,13 @@ void ck_plan_rest(ck_plan* plan) {
 size_t ck_plan_bytes(const ck_plan* plan) {
   cmlx::guarded(nullptr, [&] { plan->plan->seal(); });
   return plan->plan->bytes();
+}
+
+int ck_plan_layers(ck_plan* plan, int* out, cmlx_error* error) {
+  return cmlx::guarded(error, [&] {
+    plan->plan->seal();
+    *out = plan->plan->layers();
+  });
 }
 
 int ck_plan_input(ck_plan* plan, int columns, ck_rows* out, cmlx_error* error) {

@@ -1,6 +1,5 @@
-// Where a plan's rows lie, and its replay.
+// Where a plan's rows lie.
 #include <algorithm>
-#include <cstring>
 #include <stdexcept>
 
 #include "plan.hpp"
@@ -64,11 +63,12 @@ void Plan::seal() {
   for (auto& rotary : rotaries_) nodes_.push_back(rotary);
   for (auto& schedule : schedules_) nodes_.push_back(schedule);
   for (Op& op : ops_) nodes_.push_back(op.make(*this));
+  find_layers();
   sealed_ = true;
 }
 
 size_t Plan::bytes() const {
-  size_t bytes = scratch_.bytes();
+  size_t bytes = scratch_.bytes() + kept_.bytes();
   for (const Scratch& slot : slots_) bytes += slot.bytes();
   for (auto& node : nodes_) bytes += node->scratch_bytes();
   return bytes;
@@ -76,21 +76,9 @@ size_t Plan::bytes() const {
 
 void Plan::rest() {
   scratch_.rest();
+  kept_.rest();
   for (Scratch& slot : slots_) slot.rest();
   for (auto& node : nodes_) node->rest();
-}
-
-void Plan::run(const Step& step) {
-  for (auto& node : nodes_) node->prepare(step);
-  Pool::shared().run([&](Worker& worker) {
-    for (size_t i = 0; i < nodes_.size(); i++) {
-      worker.expect(i + 1 < nodes_.size() ? nodes_[i + 1]->ahead(worker.index()) : Ahead());
-      nodes_[i]->run(worker, step);
-    }
-  });
-  if (limits_.ends_in_logits) return;
-  RowBuffer last = buffer(ops_.back().writes);
-  std::memcpy(step.output, last.data, size_t(step.rows) * last.columns * sizeof(float));
 }
 
 }  // namespace ck

@@ -11,6 +11,12 @@
 
 namespace ck {
 
+/// The last rows of a step, where they pass through some of the plan's layers alone.
+struct Part {
+  int rows = 0;
+  int first_layer = 0, end_layer = 0;
+};
+
 /// A step as nodes see it: checked, with token ids resolved. Valid for the length of the step.
 struct Step {
   int rows;
@@ -22,6 +28,7 @@ struct Step {
   int logit_count;
   const float* inputs;
   float* output;  // what the step returns
+  Part part;
 };
 
 /// A row buffer: float32 [max_rows, columns], row major, 64-byte aligned, row stride `columns`.

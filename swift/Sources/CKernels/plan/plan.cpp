@@ -146,9 +146,11 @@ ck_rows Plan::attend(ck_rows qkv, const ck_attention& a) {
   ck_attention attention = a;
   attention.inverse_frequencies = nullptr;  // the rotary has them
   limits_.attends = true;
-  return record({qkv}, kNone, a.heads * a.head_dim, [=](Plan& p) {
+  record({qkv}, kNone, a.heads * a.head_dim, [=](Plan& p) {
     return make_attend(p.isa_, p.buffer(qkv), attention, p.kv_, rotary, schedule, p.buffer(out));
   });
+  ops_.back().attends = true;
+  return out;
 }
 
 ck_rows Plan::linear(ck_rows x, const ck_matrix& matrix, ck_rows residual) {

@@ -46,6 +46,8 @@ class Plan {
   KvCache* kv() const { return kv_.get(); }
   /// Of a sealed plan.
   size_t bytes() const;
+  /// Of a sealed plan: see ck_plan_layers.
+  int layers() const { return int(layers_.size()); }
   /// Replays a sealed plan. One step at a time.
   void run(const Step& step);
   /// Gives the memory of rows and scratch space back until the next step.
@@ -57,12 +59,18 @@ class Plan {
     std::vector<ck_rows> reads;
     ck_rows residual, writes;  // -1: none; `writes` may take the place of a residual's last use
     Make make;
+    bool attends = false;
   };
   /// Rows between two ops, and the slot of memory they lie in.
   struct Rows {
     int columns;
     int slot = -1;
     size_t last_use = 0;  // the last op that reads them
+  };
+  /// Ops up to `end_op`. Those after it read one result of the ops before it, `out`.
+  struct Layer {
+    size_t end_op;
+    ck_rows out;
   };
   ck_rows record(std::vector<ck_rows> reads, ck_rows residual, int columns, Make make);
   const Rows& rows(ck_rows id, const char* what) const;
@@ -72,6 +80,13 @@ class Plan {
   RowBuffer buffer(ck_rows id) const;
   std::shared_ptr<Rotary> rotary_for(const ck_attention& attention);
   std::shared_ptr<Schedule> schedule_for(const ck_attention& attention);
+  void find_layers();
+  ck_rows only_result_before(size_t op) const;
+  size_t first_op(int layer) const { return layer == 0 ? 0 : layers_[layer - 1].end_op; }
+  void pass(const Step& step, size_t first_op, size_t end_op);
+  void keep_part(const Step& step);
+  void take_up_part(const Step& step);
+  float* part_rows(const Step& step, int layer) const;
 
   ck_isa isa_;
   std::shared_ptr<KvCache> kv_;
@@ -83,7 +98,9 @@ class Plan {
   bool sealed_ = false;
   std::vector<Scratch> slots_;
   Scratch scratch_;
-  std::vector<std::shared_ptr<Node>> nodes_;
+  std::vector<std::shared_ptr<Node>> nodes_;  // what ops share, then one for each op
+  std::vector<Layer> layers_;
+  Scratch kept_;  // rows between two layers
 };
 
 }  // namespace ck
@@ -93,6 +110,7 @@ struct ck_plan {
   std::shared_ptr<ck::Outputs> outputs;
   std::vector<uint64_t> written;  // by block: the last step that writes it
   uint64_t steps = 0;
+  int kept_rows = 0, kept_layer = 0;  // between the steps issued so far and the next
 };
 
 #endif  // CK_PLAN_HPP

@@ -1,5 +1,6 @@
 #include "step.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 
@@ -28,6 +29,7 @@ StepData::StepData(ck_plan& plan, const ck_step& step, int previous) {
     if (step.inputs == nullptr) refuse("the plan's input is missing");
     inputs.assign(step.inputs, step.inputs + size_t(step.row_count) * limits.input_columns);
   }
+  if (step.part_count != 0) copy_part(plan, step);
 }
 
 void StepData::copy_sequences(const ck_step& step) {
@@ -147,6 +149,37 @@ void StepData::copy_logit_rows(const ck_step& step) {
     }
     before = row;
   }
+}
+
+/// The last to be checked: what the plan keeps is known once the step is.
+void StepData::copy_part(ck_plan& plan, const ck_step& step) {
+  const int layers = plan.plan->layers();
+  part = {step.part_count, step.part_first, step.part_end};
+  const int first_row = step.row_count - part.rows;
+  if (part.rows < 0 || first_row < 0) {
+    refuse("a part of " + text(part.rows) + " of its " + text(step.row_count) + " rows");
+  }
+  auto starts = [&](const ck_sequence& s) { return s.first_row == first_row; };
+  if (std::none_of(sequences.begin(), sequences.end(), starts)) {
+    refuse("its part starts at row " + text(first_row) + ", in the middle of a sequence");
+  }
+  if (part.first_layer < 0 || part.first_layer >= part.end_layer || part.end_layer > layers) {
+    refuse("its part passes through layers " + text(part.first_layer) + " ..< " +
+           text(part.end_layer) + " of " + text(layers));
+  }
+  if (part.first_layer > 0 &&
+      (part.rows != plan.kept_rows || part.first_layer != plan.kept_layer)) {
+    refuse("its part of " + text(part.rows) + " rows goes on from layer " +
+           text(part.first_layer) + ", and the plan keeps " + text(plan.kept_rows) +
+           " rows at layer " + text(plan.kept_layer));
+  }
+  const bool ends = part.end_layer == layers;
+  if (!ends && (!plan.plan->limits().ends_in_logits ||
+                (!logit_rows.empty() && logit_rows.back() >= first_row))) {
+    refuse("rows that do not pass through the last layer want what comes out of it");
+  }
+  plan.kept_rows = ends ? 0 : part.rows;
+  plan.kept_layer = ends ? 0 : part.end_layer;
 }
 
 std::vector<int32_t> StepData::resolved(const int32_t* previous, int vocabulary) const {

@@ -13,6 +13,7 @@ struct StepData {
   std::vector<ck_sequence> sequences;  // their tables are in `blocks`
   std::vector<float> inputs;
   std::vector<ck_copy> copies;
+  Part part;
 
   /// Throws std::invalid_argument that names what is wrong. `previous`: how many tokens the step
   /// before has drawn.
@@ -29,6 +30,7 @@ struct StepData {
   void copy_copies(const ck_step& step, int blocks);
   void copy_tokens(const ck_step& step, int vocabulary, int previous);
   void copy_logit_rows(const ck_step& step);
+  void copy_part(ck_plan& plan, const ck_step& step);
 };
 
 }  // namespace ck

@@ -14,6 +14,7 @@ final class PlanExecutor: Executor {
   private let maxRows: Int
   private var cache: OpaquePointer?
   private var plan: OpaquePointer?
+  private var layers = 1
 
   /// - Parameter maxRows: rows of the largest step.
   init(
@@ -50,7 +51,7 @@ final class PlanExecutor: Executor {
   /// Measured with SmolLM2-135M on two cores with AVX-512, from one row a step to 256 and contexts
   /// up to 3,840.
   var stepCost: StepCost {
-    StepCost(fixed: 4, contextPerRow: 2000, contextPerSequence: 540)
+    StepCost(fixed: 4, contextPerRow: 2000, contextPerSequence: 540, layers: layers)
   }
 
   /// 0 for shapes that the cache cannot have.
@@ -69,6 +70,9 @@ final class PlanExecutor: Executor {
     try checkMLX { ck_plan_create(isa, Int32(maxRows), cache, &plan, $0) }
     guard let plan else { throw EngineError(.internal, "no plan was made") }
     try decoder.forward(PlanOps(plan: plan))
+    var count: Int32 = 1
+    try checkMLX { ck_plan_layers(plan, &count, $0) }
+    layers = Int(count)
   }
 
   func forward(_ layout: BatchLayout, after previous: MLXArray?) throws -> MLXArray {
@@ -96,7 +100,10 @@ final class PlanExecutor: Executor {
               row_count: Int32(tokens.count), sequence_count: Int32(sequences.count),
               logit_count: Int32(logitRows.count), tokens: tokens.baseAddress,
               sequences: sequences.baseAddress, logit_rows: logitRows.baseAddress, inputs: nil,
-              copies: copies.baseAddress, copy_count: Int32(copies.count))
+              copies: copies.baseAddress, copy_count: Int32(copies.count),
+              part_count: Int32(layout.part?.rows.count ?? 0),
+              part_first: Int32(layout.part?.layers.lowerBound ?? 0),
+              part_end: Int32(layout.part?.layers.upperBound ?? 0))
             return try stepped(&step, after: previous)
           }
         }

@@ -1,0 +1,101 @@
+// A plan's replay. Some rows of a step may pass through some of its layers alone, and go on in a later
+// step: layered prefill (Lee et al., 2025, arXiv:2510.08055).
+#include <algorithm>
+#include <cstring>
+#include <tuple>
+#include <utility>
+
+#include "plan.hpp"
+
+namespace ck {
+
+/// The rows that ops from `op` on read of those before it, or -1 if these are several.
+ck_rows Plan::only_result_before(size_t op) const {
+  ck_rows only = -1;
+  for (size_t i = 0; i < op; i++) {
+    ck_rows made = ops_[i].writes;
+    if (made < 0 || rows_[made].last_use < op) continue;
+    if (only >= 0) return -1;
+    only = made;
+  }
+  return only;
+}
+
+void Plan::find_layers() {
+  size_t cut = 0;
+  ck_rows at_cut = -1;
+  bool attended = false;  // before the cut, and in the layer
+  bool attends = false;   // after it
+  for (size_t i = 1; i < ops_.size(); i++) {
+    if (ck_rows only = only_result_before(i); only >= 0) {
+      std::tie(cut, at_cut) = std::pair(i, only);
+      attended = attended || std::exchange(attends, false);
+    }
+    if (!ops_[i].attends) continue;
+    if (attended) layers_.push_back({cut, at_cut});
+    attended = false;
+    attends = true;
+  }
+  layers_.push_back({ops_.size(), ops_.back().writes});
+  size_t bytes = 0;
+  for (size_t i = 0; i + 1 < layers_.size(); i++) {
+    bytes = std::max(bytes, rows_[layers_[i].out].columns * sizeof(float));
+  }
+  kept_.reserve(bytes * limits_.max_rows);
+}
+
+/// The rows of the part, as they come out of a layer.
+float* Plan::part_rows(const Step& step, int layer) const {
+  RowBuffer rows = buffer(layers_[layer].out);
+  return rows.data + size_t(step.rows - step.part.rows) * rows.columns;
+}
+
+void Plan::keep_part(const Step& step) {
+  const int last = step.part.end_layer - 1;
+  size_t columns = rows_[layers_[last].out].columns;
+  std::memcpy(kept_.data(), part_rows(step, last), step.part.rows * columns * sizeof(float));
+}
+
+void Plan::take_up_part(const Step& step) {
+  const int before = step.part.first_layer - 1;
+  size_t columns = rows_[layers_[before].out].columns;
+  std::memcpy(part_rows(step, before), kept_.data(), step.part.rows * columns * sizeof(float));
+}
+
+void Plan::pass(const Step& step, size_t first_op, size_t end_op) {
+  if (first_op == end_op || step.rows == 0) return;
+  const size_t shared = nodes_.size() - ops_.size(), count = shared + end_op - first_op;
+  auto node = [&](size_t i) -> Node& { return *nodes_[i < shared ? i : first_op + i]; };
+  for (size_t i = 0; i < count; i++) node(i).prepare(step);
+  Pool::shared().run([&](Worker& worker) {
+    for (size_t i = 0; i < count; i++) {
+      worker.expect(i + 1 < count ? node(i + 1).ahead(worker.index()) : Ahead());
+      node(i).run(worker, step);
+    }
+  });
+}
+
+void Plan::run(const Step& step) {
+  const Part& part = step.part;
+  if (part.rows == 0) {
+    pass(step, 0, ops_.size());
+  } else {
+    Step others = step;
+    others.rows -= part.rows;
+    while (others.sequence_count > 0 &&
+           others.sequences[others.sequence_count - 1].first_row >= others.rows) {
+      others.sequence_count--;
+    }
+    const size_t first = first_op(part.first_layer), end = first_op(part.end_layer);
+    pass(others, 0, first);
+    if (part.first_layer > 0) take_up_part(step);
+    pass(step, first, end);
+    if (part.end_layer < layers()) keep_part(step);
+    pass(others, end, ops_.size());
+  }
+  if (limits_.ends_in_logits) return;
+  RowBuffer last = buffer(ops_.back().writes);
+  std::memcpy(step.output, last.data, size_t(step.rows) * last.columns * sizeof(float));
+}
+
+}  // namespace ck
