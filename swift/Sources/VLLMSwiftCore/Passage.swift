@@ -23,7 +23,7 @@ extension Scheduler {
   func nextSlice(
     of sequence: Sequence, within budget: StepBudget, after taken: Slice?, in step: Step
   ) -> Slice? {
-    guard taken == nil, budget.cost > 0 else { return nil }
+    guard taken == nil, budget.cost > 0, sequence.wantsRows else { return nil }
     if passage == nil { passage = begin(sequence, within: budget, in: step) }
     guard let passage, passage.sequence === sequence else { return nil }
     guard passage.rows <= budget.rows else {

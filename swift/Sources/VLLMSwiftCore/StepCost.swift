@@ -22,10 +22,10 @@ public struct StepCost: Sendable, Equatable {
     (self.contextPerSequence, self.layers) = (contextPerSequence, layers)
   }
 
-  /// A step that decodes costs at most this many times what its decoding rows alone would, were
-  /// their contexts short: a prompt that arrives beside running streams slows them by no more, and
-  /// itself by about most / (most - 1).
-  static let most = 3.8
+  /// A step with prompts costs this many times what its decoding rows alone would, were their
+  /// contexts short: a prompt that arrives beside running streams slows them by no more, and itself
+  /// by about most / (most - 1).
+  static let most = 3.9
 
   /// So many rows of a prompt cost hardly more each than any number does.
   static let wide = 128
@@ -52,7 +52,7 @@ public struct StepCost: Sendable, Equatable {
   }
 
   /// How many rows from `position` on are to pass through some of the layers a step, where a step may
-  /// cost `budget` beside others: `wide` or more, so that equal numbers of layers use it up.
+  /// cost `budget` beside others: about `wide`, so many that equal numbers of layers use it up.
   func wideRows(within budget: Double, at position: Int) -> Int {
     let steps = max(1, (rows(Self.wide, at: position) / budget).rounded(.up))
     let layersAStep = max(1, (Double(layers) / steps).rounded(.up))

@@ -102,10 +102,63 @@ class Sequence {
   int32_t blocks_[3] = {7, 2, 5};
 };
 
+/// Two sequences of one plan: one decodes, the other's prompt passes through the layers beside it.
+class Pair {
+ public:
+  explicit Pair(const Model& model)
+      : cache_(call<ck_kv*>(ck_kv_create, 2, model.kv_heads(), 32, kBlocks)),
+        plan_(model.plan(cache_.get())) {
+    expect(call<int>(ck_plan_layers, plan_.get()) == 2, "the model has two layers");
+  }
+
+  /// The decoding sequence's next token, beside rows of the other that pass through layers
+  /// first ..< end; none: beside nothing. Logits of the token, and of the last row if it ends.
+  ck_step step(int32_t token, const std::vector<int32_t>& beside, int first, int end) {
+    auto rows = static_cast<int32_t>(beside.size());
+    tokens_ = {token};
+    tokens_.insert(tokens_.end(), beside.begin(), beside.end());
+    sequences_[0] = {0, 1, position_, 3, blocks_[0]};
+    sequences_[1] = {1, rows, 0, 3, blocks_[1]};
+    logit_rows_[1] = rows;
+    ck_step step{};
+    step.row_count = 1 + rows;
+    step.sequence_count = rows > 0 ? 2 : 1;
+    step.logit_count = rows > 0 && end == 2 ? 2 : 1;
+    step.tokens = tokens_.data();
+    step.sequences = sequences_;
+    step.logit_rows = logit_rows_;
+    step.part_count = rows;
+    step.part_first = first;
+    step.part_end = end;
+    return step;
+  }
+  std::vector<float> run(const ck_step& step) {
+    position_++;
+    return run_step(plan_.get(), step);
+  }
+  std::string refused(const ck_step& step) {
+    return refusal<cmlx_array>(ck_plan_step, plan_.get(), stream(), &step, nullptr);
+  }
+
+ private:
+  Cache cache_;
+  Plan plan_;
+  int32_t position_ = 0;
+  int32_t blocks_[2][3] = {{7, 2, 5}, {1, 9, 4}};
+  std::vector<int32_t> tokens_;
+  ck_sequence sequences_[2];
+  int32_t logit_rows_[2] = {0, 0};
+};
+
 std::vector<int32_t> random_tokens(Random& random, int count) {
   std::vector<int32_t> tokens(count);
   for (int32_t& token : tokens) token = random.integer(0, kVocabulary - 1);
   return tokens;
+}
+
+std::vector<float> joined(std::vector<float> first, const std::vector<float>& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
 }
 
 /// Logits after each of the prompt's chunks, by the number of tokens that went in.
@@ -136,6 +189,51 @@ void chunks(Round& round) {
                      text("tokens", static_cast<int>(tokens.size()), "threads", threads));
   }
   ck_pool_configure(0);
+}
+
+/// Rows that pass through some layers a step, beside others, come out as they do alone.
+void parts(Round& round) {
+  Model model(round);
+  std::vector<int32_t> decoding = random_tokens(round.random, 4);
+  std::vector<int32_t> prompt = random_tokens(round.random, round.random.integer(1, kMostRows - 1));
+  Sequence first(model), second(model);
+  std::vector<std::vector<float>> alone;
+  for (int32_t token : decoding) alone.push_back(floats(first.step({token}).get()));
+  alone.back() = joined(alone.back(), floats(second.step(prompt).get()));
+  Pair pair(model);
+  expect_same_bits(pair.run(pair.step(decoding[0], {}, 0, 0)), alone[0], "before");
+  expect_same_bits(pair.run(pair.step(decoding[1], prompt, 0, 1)), alone[1], "the first layer");
+  // What the plan keeps lasts.
+  expect_same_bits(pair.run(pair.step(decoding[2], {}, 0, 0)), alone[2], "between");
+  expect_same_bits(pair.run(pair.step(decoding[3], prompt, 1, 2)), alone[3], "the second layer");
+}
+
+void bad_parts(Round& round) {
+  Model model(round);
+  std::vector<int32_t> prompt = random_tokens(round.random, 3);
+  Pair pair(model);
+  auto expect_refused = [&](const ck_step& step, const std::string& words) {
+    std::string message = pair.refused(step);
+    expect(message.find(words) != std::string::npos, message);
+  };
+  ck_step step = pair.step(1, prompt, 0, 1);
+  step.part_count = 2;
+  expect_refused(step, "its part starts at row 2, in the middle of a sequence");
+  step.part_count = 5;
+  expect_refused(step, "a part of 5 of its 4 rows");
+  step.part_count = -1;
+  expect_refused(step, "a part of -1 of its 4 rows");
+  expect_refused(pair.step(1, prompt, 1, 1), "layers 1 ..< 1 of 2");
+  expect_refused(pair.step(1, prompt, 0, 3), "layers 0 ..< 3 of 2");
+  expect_refused(pair.step(1, prompt, -1, 1), "layers -1 ..< 1 of 2");
+  expect_refused(pair.step(1, prompt, 1, 2), "the plan keeps 0 rows at layer 0");
+  step = pair.step(1, prompt, 0, 1);
+  step.logit_count = 2;
+  expect_refused(step, "do not pass through the last layer");
+  pair.run(pair.step(1, prompt, 0, 1));
+  expect_refused(pair.step(1, {1, 2}, 1, 2), "2 rows goes on from layer 1, and the plan keeps 3");
+  pair.run(pair.step(1, prompt, 1, 2));
+  expect_refused(pair.step(1, prompt, 1, 2), "the plan keeps 0 rows");
 }
 
 /// Greedy tokens where each step is issued before the one before has drawn its token, or after.
@@ -216,10 +314,9 @@ void failed_step(Round& round) {
                    last_logits(round.random, model, tokens), "after a failed step");
 }
 
-const Register kTests = {{"step_chunks", chunks},
-                         {"step_decode_ahead", decode_ahead},
-                         {"step_two_engines", two_engines},
-                         {"step_failed", failed_step}};
+const Register kTests = {{"step_chunks", chunks},           {"step_parts", parts},
+                         {"step_bad_parts", bad_parts},     {"step_decode_ahead", decode_ahead},
+                         {"step_two_engines", two_engines}, {"step_failed", failed_step}};
 
 }  // namespace
 }  // namespace ck::test

@@ -11,13 +11,18 @@ struct FakeModel {
     case writtenTwice(Int32)
     case writtenWhileRead(Int32)
     case unwritten(position: Int)
+    case notOnItsWay(BatchLayout.Part)
   }
 
   private var memory: [[Int32?]]
   private var sampled: [Int32] = []
+  private let layers: Int
+  /// Rows that have passed through some of the layers, and how many.
+  private var onTheirWay: (tokens: [BatchLayout.Token], sequence: BatchLayout.Sequence, layer: Int)?
 
-  init(blocks: Int) {
+  init(blocks: Int, layers: Int = 1) {
     memory = Array(repeating: Array(repeating: nil, count: kvBlockTokens), count: blocks)
+    self.layers = layers
   }
 
   /// The rule.
@@ -73,6 +78,7 @@ struct FakeModel {
 
   private mutating func write(_ layout: BatchLayout) throws {
     var writers: [Int32: Int] = [:]
+    let unfinished = try pass(layout)
     for (number, sequence) in layout.sequences.enumerated() {
       for (offset, row) in sequence.rows.enumerated() {
         let position = sequence.position + offset
@@ -84,7 +90,8 @@ struct FakeModel {
           case .id(let id): id
           case .sampled(let index): sampled[index]
           }
-        memory[try index(block)][position % kvBlockTokens] = token
+        memory[try index(block)][position % kvBlockTokens] =
+          unfinished?.contains(row) == true ? nil : token
       }
     }
     for (number, sequence) in layout.sequences.enumerated() {
@@ -92,6 +99,21 @@ struct FakeModel {
         throw Fault.writtenWhileRead(block)
       }
     }
+  }
+
+  /// - Returns: rows whose keys and values are not all there after the step.
+  private mutating func pass(_ layout: BatchLayout) throws -> Range<Int>? {
+    guard let part = layout.part, var sequence = layout.sequences.last else { return nil }
+    let tokens = Array(layout.tokens[part.rows])
+    sequence.rows = 0..<tokens.count
+    guard sequence.rows.count == part.rows.count, part.layers.upperBound <= layers,
+      part.layers.lowerBound == 0
+        || onTheirWay.map({ $0 == (tokens, sequence, part.layers.lowerBound) }) == true
+    else { throw Fault.notOnItsWay(part) }
+    onTheirWay = (tokens, sequence, part.layers.upperBound)
+    guard part.layers.upperBound == layers else { return part.rows }
+    onTheirWay = nil
+    return nil
   }
 
   private func read(_ sequence: BatchLayout.Sequence) throws -> [Int32] {
@@ -128,7 +150,7 @@ struct Player {
   ) {
     scheduler = Scheduler(
       Scheduler.Limits(maxRows: maxRows, maxSequences: maxSequences, blocks: blocks, cost: cost))
-    model = FakeModel(blocks: blocks)
+    model = FakeModel(blocks: blocks, layers: cost.layers)
   }
 
   /// - Returns: whether there was anything to do.

@@ -125,7 +125,10 @@ import Testing
   }
 
   /// Four streams, and a prompt of 4,096 tokens beside them.
-  @Test func aLongPromptNeitherStopsStreamsNorStandsStill() throws {
+  @Test(arguments: [1, 24, 30, 31])
+  func aLongPromptNeitherStopsStreamsNorStandsStill(_ layers: Int) throws {
+    var cost = cost
+    cost.layers = layers
     var player = Player(maxRows: 256, blocks: 400, cost: cost)
     for id in 1...4 as ClosedRange<RequestID> {
       player.scheduler.submit(try request(id, prompt: 20, maxTokens: 2000))
@@ -137,19 +140,61 @@ import Testing
       _ = try player.step()
     }
     let mixed = player.steps[first...]
-    func price(_ sequences: some Collection<BatchLayout.Sequence>) -> Double {
-      sequences.reduce(cost.fixed) { $0 + cost.rows($1.rows.count, at: $1.position) }
+    func price(
+      _ sequences: some Collection<BatchLayout.Sequence>, part: BatchLayout.Part? = nil
+    ) -> Double {
+      sequences.reduce(cost.fixed) {
+        let share = $1.rows == part?.rows ? Double(part!.layers.count) / Double(layers) : 1
+        return $0 + cost.rows($1.rows.count, at: $1.position) * share
+      }
     }
     var total = 0.0
-    for sequences in mixed.map(\.layout.sequences) {
-      let streams = sequences.prefix(4)
+    for layout in mixed.map(\.layout) {
+      let streams = layout.sequences.prefix(4)
       #expect(streams.allSatisfy { $0.rows.count == 1 })
-      #expect(price(sequences) <= 4 * price(streams))
-      total += price(sequences)
+      #expect(price(layout.sequences, part: layout.part) <= 4 * price(streams))
+      total += price(layout.sequences, part: layout.part)
     }
     var alone = Player(maxRows: 256, blocks: 400, cost: cost)
     try alone.run([request(9, prompt: 4096, maxTokens: 1)])
-    #expect(total <= 2.1 * alone.steps.reduce(0) { $0 + price($1.layout.sequences) })
+    #expect(total <= 1.7 * alone.steps.reduce(0) { $0 + price($1.layout.sequences) })
+  }
+
+  /// Few rows through all layers cost more each than many through some.
+  @Test func besideStreamsALongPromptPassesThroughTheLayersInWideChunks() throws {
+    var cost = cost
+    cost.layers = 30
+    var player = Player(maxRows: 256, blocks: 200, cost: cost)
+    player.scheduler.submit(try request(1, prompt: 20, maxTokens: 2000))
+    for _ in 0..<20 { _ = try player.step() }
+    player.scheduler.submit(try request(2, prompt: 2000, maxTokens: 1))
+    let first = player.steps.count
+    while player.finishes[SequenceID(request: 2)] == nil { _ = try player.step() }
+    let parts = player.steps[first...].compactMap(\.layout.part)
+    #expect(parts.count > 30)
+    var layer = 0
+    for part in parts {
+      #expect(part.layers.lowerBound == layer)
+      layer = part.layers.upperBound % 30
+    }
+    #expect(parts.dropLast(10).allSatisfy { $0.rows.count >= 64 })
+  }
+
+  @Test func aShortPromptOvertakesALongOneInTheMiddleOfItsLayers() throws {
+    var cost = cost
+    cost.layers = 30
+    var player = Player(maxRows: 256, blocks: 200, cost: cost)
+    player.scheduler.submit(try request(1, prompt: 20, maxTokens: 2000))
+    for _ in 0..<20 { _ = try player.step() }
+    player.scheduler.submit(try request(2, prompt: 2000, maxTokens: 1))
+    for _ in 0..<3 { _ = try player.step() }
+    player.scheduler.submit(try request(3, prompt: 10, maxTokens: 1))
+    let first = player.steps.count
+    while player.finishes[SequenceID(request: 3)] == nil { _ = try player.step() }
+    #expect(player.steps.count - first <= 3)
+    #expect(player.steps[first...].allSatisfy { $0.layout.part != nil })
+    while player.finishes[SequenceID(request: 2)] == nil { _ = try player.step() }
+    #expect(player.outputs[SequenceID(request: 1)]?.isEmpty == false)
   }
 
   @Test func withoutStreamsAStepTakesTheWholeBudget() throws {

@@ -19,7 +19,7 @@ struct SeededGenerator: RandomNumberGenerator {
 private struct Scenario {
   var arrivals: [(step: Int, request: Request)] = []
   var cancels: [(step: Int, request: RequestID)] = []
-  let maxRows, maxSequences, blocks: Int
+  let maxRows, maxSequences, blocks, layers: Int
 
   init(seed: UInt64) throws {
     var random = SeededGenerator(state: seed)
@@ -50,12 +50,13 @@ private struct Scenario {
     maxRows = .random(in: 1...96, using: &random)
     maxSequences = .random(in: 1...12, using: &random)
     blocks = BlockPool.blocks(for: largest) + .random(in: 0...4, using: &random)
+    layers = seed % 4 == 0 ? 1 : .random(in: 2...30, using: &random)
   }
 }
 
 @Suite struct SimulationTests {
   @Test func everySequenceGetsWhatItGetsAloneWhateverElseHappens() throws {
-    var (preemptions, hits, copies, mixed) = (0, 0, 0, 0)
+    var (preemptions, hits, copies, mixed, begun, dropped) = (0, 0, 0, 0, 0, 0)
     var runs = 0
     for seed in 0..<800 as Range<UInt64> {
       let player = try play(Scenario(seed: seed), seed, gives: seed >= 400)
@@ -63,6 +64,11 @@ private struct Scenario {
       preemptions += player.scheduler.counts.preemptions
       hits += player.scheduler.counts.prefixHits
       copies += player.steps.reduce(0) { $0 + $1.layout.copies.count }
+      let parts = player.steps.compactMap(\.layout.part)
+      begun += parts.count { $0.layers.lowerBound == 0 }
+      dropped += zip(parts, parts.dropFirst()).count {
+        $1.layers.lowerBound == 0 && $0.layers.upperBound < player.scheduler.limits.cost.layers
+      }
       mixed += player.steps.count {
         $0.promptTokens > 0 && $0.promptTokens < $0.layout.tokens.count
       }
@@ -72,6 +78,8 @@ private struct Scenario {
     #expect(hits > 10_000)
     #expect(copies > 400)
     #expect(mixed > 1000)
+    #expect(begun > 1000)
+    #expect(dropped > 20)
     #expect(runs > 1000)
   }
 
@@ -84,7 +92,9 @@ private struct Scenario {
 
   private func play(_ scenario: Scenario, _ seed: UInt64, gives: Bool = false) throws -> Player {
     var player = Player(
-      maxRows: scenario.maxRows, maxSequences: scenario.maxSequences, blocks: scenario.blocks)
+      maxRows: scenario.maxRows, maxSequences: scenario.maxSequences, blocks: scenario.blocks,
+      cost: StepCost(
+        fixed: 4, contextPerRow: 2000, contextPerSequence: 540, layers: scenario.layers))
     player.givesTokens = gives
     var cancelled: Set<RequestID> = []
     var busy = true

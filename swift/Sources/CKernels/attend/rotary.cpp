@@ -12,7 +12,8 @@ constexpr int kRowsAPiece = 16;
 
 Rotary::Rotary(const float* inverse_frequencies, int head_dim, int max_rows)
     : frequencies_(inverse_frequencies, inverse_frequencies + head_dim / 2),
-      table_(size_t(max_rows) * head_dim) {}
+      table_(size_t(max_rows) * head_dim),
+      positions_(max_rows, -1) {}
 
 bool Rotary::has(const float* inverse_frequencies, int head_dim) const {
   return int(frequencies_.size()) == head_dim / 2 &&
@@ -24,6 +25,8 @@ void Rotary::run(Worker& worker, const Step& step) {
   worker.for_each((step.rows + kRowsAPiece - 1) / kRowsAPiece, [&](int piece) {
     int end = std::min(step.rows, (piece + 1) * kRowsAPiece);
     for (int r = piece * kRowsAPiece; r < end; r++) {
+      if (positions_[r] == step.positions[r]) continue;
+      positions_[r] = step.positions[r];
       float* cosines = table_.data() + size_t(r) * 2 * half;
       for (int i = 0; i < half; i++) {
         double angle = double(step.positions[r]) * frequencies_[i];

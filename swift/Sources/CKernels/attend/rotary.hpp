@@ -25,6 +25,7 @@ class Rotary : public Node {
  private:
   std::vector<float> frequencies_;
   std::vector<float> table_;
+  std::vector<int32_t> positions_;  // of the table's rows: rows of a part come more than once
 };
 
 }  // namespace ck

@@ -1,5 +1,5 @@
-// A plan's replay. Some rows of a step may pass through some of its layers alone, and go on in a later
-// step: layered prefill (Lee et al., 2025, arXiv:2510.08055).
+// A plan's replay. Some rows of a step may pass through some of its layers alone, and go on in a
+// later step: layered prefill (Lee et al., 2025, arXiv:2510.08055).
 #include <algorithm>
 #include <cstring>
 #include <tuple>

@@ -169,9 +169,9 @@ void StepData::copy_part(ck_plan& plan, const ck_step& step) {
   }
   if (part.first_layer > 0 &&
       (part.rows != plan.kept_rows || part.first_layer != plan.kept_layer)) {
-    refuse("its part of " + text(part.rows) + " rows goes on from layer " +
-           text(part.first_layer) + ", and the plan keeps " + text(plan.kept_rows) +
-           " rows at layer " + text(plan.kept_layer));
+    refuse("its part of " + text(part.rows) + " rows goes on from layer " + text(part.first_layer) +
+           ", and the plan keeps " + text(plan.kept_rows) + " rows at layer " +
+           text(plan.kept_layer));
   }
   const bool ends = part.end_layer == layers;
   if (!ends && (!plan.plan->limits().ends_in_logits ||
