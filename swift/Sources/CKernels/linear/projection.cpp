@@ -12,9 +12,13 @@ constexpr int kFewRows = 2;
 constexpr int kRowsAPiece = 128;
 constexpr int kRowsPreparedAPiece = 4;
 
-// Bytes of weights that a thread claims at a time.
+// Bytes of weights that a thread multiplies at a time.
 constexpr size_t kSmallestPiece = 16 << 10, kLargestPiece = 64 << 10;
 constexpr size_t kPiecesAMatrix = 48;
+
+// Pieces are claimed in runs, since a claim empties the pipe of reads: at most so many bytes of
+// weights times rows, and a thread's whole share of a matrix where that is less.
+constexpr size_t kLargestRun = 512 << 10;
 
 // Fetched before its time: an eighth of a usual second cache.
 constexpr size_t kAheadBytes = 128 << 10;
@@ -49,11 +53,10 @@ Projection::Projection(const ck_matrix& matrix, int max_rows, Scratch& scratch)
 }
 
 void Projection::cut_into_pieces() {
-  size_t total = 0;
   for (const Section& section : matrix_.sections) {
-    total += section.panel_count() * section.format.panel_bytes(matrix_.columns);
+    bytes_ += section.panel_count() * section.format.panel_bytes(matrix_.columns);
   }
-  size_t target = std::clamp(total / kPiecesAMatrix, kSmallestPiece, kLargestPiece);
+  size_t target = std::clamp(bytes_ / kPiecesAMatrix, kSmallestPiece, kLargestPiece);
   for (const Section& section : matrix_.sections) {
     size_t panel = section.format.panel_bytes(matrix_.columns);
     int panels = section.panel_count();
@@ -139,10 +142,10 @@ void Projection::run_few(Worker& worker, const Step& step, int rows) {
   const Prepared prepared = prepared_at(memory + buffer_bytes, rows);
   float* out = output(step);
   bool ready = false;  // a thread that claims no piece has no use for the rows
-  worker.for_each(deal_, [&](int piece) {
+  worker.for_each(deal_, [&](int run) {
     for (int row = 0; row < rows && !ready; row++) prepare_row(step, row, buffer, prepared);
     ready = true;
-    multiply(pieces_[piece], prepared, 0, rows, out);
+    for (const Piece& piece : pieces_of(run)) multiply(piece, prepared, 0, rows, out);
   });
 }
 
@@ -156,20 +159,31 @@ void Projection::run_many(Worker& worker, const Step& step, int rows) {
   });
   float* out = output(step);
   worker.for_each(deal_, [&](int index) {
-    int first = index % chunks_ * kRowsAPiece;
-    multiply(pieces_[index / chunks_], prepared, first, std::min(kRowsAPiece, rows - first), out);
+    int first = index % chunks_ * kRowsAPiece, count = std::min(kRowsAPiece, rows - first);
+    for (const Piece& piece : pieces_of(index / chunks_)) {
+      multiply(piece, prepared, first, count, out);
+    }
   });
 }
 
 void Projection::prepare(const Step& step) {
-  chunks_ = chunk_count(row_count(step));
-  deal_.reset(static_cast<int>(pieces_.size()) * chunks_, Pool::shared().size());
+  const int rows = row_count(step), threads = Pool::shared().size();
+  const size_t runs_a_thread = bytes_ * rows / (threads * kLargestRun) + 1;
+  runs_ = static_cast<int>(std::min(pieces_.size(), threads * runs_a_thread));
+  chunks_ = chunk_count(rows);
+  deal_.reset(runs_ * chunks_, threads);
+}
+
+std::span<const Projection::Piece> Projection::pieces_of(int run) const {
+  const size_t first = pieces_.size() * run / runs_, end = pieces_.size() * (run + 1) / runs_;
+  return std::span(pieces_).subspan(first, end - first);
 }
 
 Ahead Projection::ahead(int thread) const {
   auto [index, end] = deal_.share(thread);
   if (index >= end) return {};
-  const Piece &first = pieces_[index / chunks_], &last = pieces_[(end - 1) / chunks_];
+  const Piece& first = pieces_of(index / chunks_).front();
+  const Piece& last = pieces_of((end - 1) / chunks_).back();
   const Section& section = *first.section;
   int end_panel =
       last.section == &section ? last.first_panel + last.panel_count : section.panel_count();

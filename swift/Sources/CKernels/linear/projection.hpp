@@ -3,6 +3,7 @@
 #ifndef CK_PROJECTION_HPP
 #define CK_PROJECTION_HPP
 
+#include <span>
 #include <vector>
 
 #include "../plan/node.hpp"
@@ -45,6 +46,7 @@ class Projection : public Node {
   };
 
   void cut_into_pieces();
+  std::span<const Piece> pieces_of(int run) const;
   void run_few(Worker& worker, const Step& step, int rows);
   void run_many(Worker& worker, const Step& step, int rows);
   size_t prepared_bytes(int rows) const;
@@ -56,9 +58,11 @@ class Projection : public Node {
   const ck_matrix& matrix_;
   const LinearKernels& kernels_;
   Scratch& scratch_;
+  size_t bytes_ = 0;  // of the matrix
   std::vector<Piece> pieces_;
-  int chunks_ = 0;  // of rows, in the step that was prepared
-  Deal deal_;       // of each piece times each chunk
+  // In the step that was prepared: chunks of rows, and runs of pieces that are claimed as one.
+  int chunks_ = 0, runs_ = 0;
+  Deal deal_;  // of each run times each chunk
   // Which forms of a row the sections read.
   bool quantized_ = false, floats_ = false, bfloats_ = false;
 };
