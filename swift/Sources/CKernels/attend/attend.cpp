@@ -53,8 +53,9 @@ class Attend : public Node {
         schedule_(std::move(schedule)) {}
 
   /// The schedule is a node before this one.
-  void prepare(const Step&) override {
+  void prepare(const Step& step) override {
     deal_.reset(int(schedule_->pieces().size()), Pool::shared().size());
+    rows_deal_.reset((step.rows + kRowsAnAppend - 1) / kRowsAnAppend, Pool::shared().size());
   }
 
   /// The keys and values of a thread's first block, of all KV heads.
@@ -71,7 +72,7 @@ class Attend : public Node {
 
   void run(Worker& worker, const Step& step) override {
     if (!schedule_->decodes()) {
-      worker.for_each((step.rows + kRowsAnAppend - 1) / kRowsAnAppend, [&](int piece) {
+      worker.for_each(rows_deal_, [&](int piece) {
         int end = std::min(step.rows, (piece + 1) * kRowsAnAppend);
         for (int row = piece * kRowsAnAppend; row < end; row++) {
           for (int head = 0; head < geometry_.kv_heads; head++) {
@@ -195,7 +196,8 @@ class Attend : public Node {
   std::shared_ptr<KvCache> kv_;
   std::shared_ptr<Rotary> rotary_;
   std::shared_ptr<Schedule> schedule_;
-  Deal deal_;  // of its pieces
+  Deal deal_;       // of its pieces
+  Deal rows_deal_;  // of rows to append
 };
 
 }  // namespace

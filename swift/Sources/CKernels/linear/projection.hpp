@@ -62,7 +62,8 @@ class Projection : public Node {
   std::vector<Piece> pieces_;
   // In the step that was prepared: chunks of rows, and runs of pieces that are claimed as one.
   int chunks_ = 0, runs_ = 0;
-  Deal deal_;  // of each run times each chunk
+  Deal deal_;       // of each run times each chunk
+  Deal rows_deal_;  // of rows to prepare
   // Which forms of a row the sections read.
   bool quantized_ = false, floats_ = false, bfloats_ = false;
 };
