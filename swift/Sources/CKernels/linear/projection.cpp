@@ -8,7 +8,7 @@ namespace ck {
 namespace {
 
 // Up to this many rows every thread prepares all of them for itself: cheaper than a barrier.
-constexpr int kFewRows = 2;
+constexpr int kFewRows = 4;
 constexpr int kRowsPreparedAPiece = 4;
 
 // Rows are multiplied in chunks: of so many at most, and where they are enough, one for each

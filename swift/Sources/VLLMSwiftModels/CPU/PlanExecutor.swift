@@ -51,7 +51,7 @@ final class PlanExecutor: Executor {
   /// Measured with SmolLM2-135M on two cores with AVX-512, from one row a step to 256 and contexts
   /// up to 3,840.
   var stepCost: StepCost {
-    StepCost(fixed: 4, contextPerRow: 2000, contextPerSequence: 540, layers: layers)
+    StepCost(fixed: 4, contextPerRow: 1900, contextPerSequence: 450, layers: layers)
   }
 
   /// 0 for shapes that the cache cannot have.
