@@ -18,20 +18,27 @@ struct Slice {
 
 extension Scheduler {
   /// The next slice of a sequence's passage, which is begun where rows through all layers would be
-  /// few; nil where there is none.
+  /// few, and takes the place of a less urgent one; nil where there is none.
   /// - Parameter taken: the step's slice, of which it has one.
+  /// - Parameter least: layers of it, whatever they cost.
   func nextSlice(
-    of sequence: Sequence, within budget: StepBudget, after taken: Slice?, in step: Step
+    of sequence: Sequence, within budget: StepBudget, after taken: Slice?, least: Int,
+    in step: Step
   ) -> Slice? {
     guard taken == nil, budget.cost > 0, sequence.wantsRows else { return nil }
-    if passage == nil { passage = begin(sequence, within: budget, in: step) }
+    let other = passage?.sequence.request.priority
+    if other.map({ sequence.request.priority < $0 }) ?? true {
+      passage = begin(sequence, within: budget, in: step) ?? passage
+    }
     guard let passage, passage.sequence === sequence else { return nil }
     guard passage.rows <= budget.rows else {
       self.passage = nil
       return nil
     }
-    let count = limits.cost.layers(
-      within: budget.cost, for: passage.rows, at: sequence.position)
+    let count = max(
+      least,
+      limits.cost.layers(within: budget.cost, for: passage.rows, at: sequence.position))
+    guard count > 0 else { return nil }
     let end = min(passage.layer + count, limits.cost.layers)
     sequence.lastStep = step.number
     return Slice(
@@ -47,7 +54,8 @@ extension Scheduler {
     guard cost.layers > 1, whole < min(sequence.rowsLeft, StepCost.wide), !sequence.isScored
     else { return nil }
     let wide = cost.wideRows(within: budget.cost, at: sequence.position)
-    let wanted = min(wide, sequence.rowsLeft, budget.rows)
+    // Half of a step's rows, since more sequences may decode in later steps.
+    let wanted = min(wide, sequence.rowsLeft, budget.rows / 2)
     let rows = min(wanted, makeRoom(for: sequence, rows: wanted, in: step))
     return rows > whole ? Passage(sequence: sequence, rows: rows) : nil
   }

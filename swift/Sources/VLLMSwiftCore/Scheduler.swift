@@ -4,9 +4,10 @@
 /// A step holds one row of every sequence that decodes, then rows of tokens that grammars gave and of
 /// prompts as far as its budget goes (`StepCost`); without decoding sequences, the budget is all the
 /// rows a step may have. Where that buys few rows of a prompt, more of them pass through some of the
-/// layers each step (`Passage`). A sequence
-/// takes blocks as its rows are issued. When none are left, the sequence that comes last, by priority
-/// and then arrival, gives up its own and waits; it is computed again later.
+/// layers each step (`Passage`).
+///
+/// A sequence takes blocks as its rows are issued. When none are left, the sequence that comes last,
+/// by priority and then arrival, gives up its own and waits; it is computed again later.
 ///
 /// Steps are pipelined: `schedule` may be called once more before `complete` is called for the step
 /// before. A row that continues a token still being sampled says so (`BatchLayout.Token.sampled`).

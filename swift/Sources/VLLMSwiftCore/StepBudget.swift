@@ -68,9 +68,12 @@ extension Scheduler {
     }
     for sequence in shortestFirst {
       if sequence === oldest { reserved = StepBudget(rows: 0, cost: 0) }
+      // Rows on their way are so many in each step that takes them on.
+      let held = slice == nil && sequence !== passage?.sequence ? passage?.rows ?? 0 : 0
       let open = StepBudget(
-        rows: budget.rows - reserved.rows, cost: budget.cost - reserved.cost)
-      if let next = nextSlice(of: sequence, within: open, after: slice, in: step) {
+        rows: budget.rows - max(reserved.rows, held), cost: budget.cost - reserved.cost)
+      let least = sequence === oldest ? 1 : 0
+      if let next = nextSlice(of: sequence, within: open, after: slice, least: least, in: step) {
         slice = next
         budget.pay(next, limits.cost)
       } else if sequence !== passage?.sequence {

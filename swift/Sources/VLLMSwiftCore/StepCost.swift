@@ -24,7 +24,7 @@ public struct StepCost: Sendable, Equatable {
 
   /// A step with prompts costs this many times what its decoding rows alone would, were their
   /// contexts short: a prompt that arrives beside running streams slows them by no more, and itself
-  /// by about most / (most - 1).
+  /// by most / (most - 1) and what its smaller chunks lose.
   static let most = 3.9
 
   /// So many rows of a prompt cost hardly more each than any number does.
@@ -59,11 +59,11 @@ public struct StepCost: Sendable, Equatable {
     return rows(within: budget * Double(layers) / layersAStep, at: position)
   }
 
-  /// How many layers `count` rows from `position` on may pass through within `budget`: one at least.
+  /// How many layers `count` rows from `position` on may pass through within `budget`.
   func layers(within budget: Double, for count: Int, at position: Int) -> Int {
     let layers = budget * Double(self.layers) / rows(count, at: position)
     // The budget shrinks a little from step to step, as the contexts beside it grow.
-    return max(1, Int(min(layers * 1.05, Double(self.layers))))
+    return Int(min(layers * 1.05, Double(self.layers)))
   }
 
   /// What prompts may cost beside `count` decoding rows, which cost `decoding` with their contexts:

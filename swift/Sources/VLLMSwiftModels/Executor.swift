@@ -18,7 +18,7 @@ public protocol Executor: AnyObject {
   func allocateCache(blocks: Int) throws
 
   /// Starts a step's forward pass and returns without waiting. Steps take effect in the order of
-  /// issue. A layout has a part only where steps cost so by layers (`StepCost.layers`).
+  /// issue. A layout has a part only if `stepCost.layers` is more than 1.
   /// - Parameter previous: the tokens of the step before, which tokens of the layout may name.
   /// - Returns: the logits of its logit rows; where it has none, something to wait for.
   func forward(_ layout: BatchLayout, after previous: MLXArray?) throws -> MLXArray

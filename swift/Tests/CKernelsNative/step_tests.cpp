@@ -136,6 +136,7 @@ class Pair {
     position_++;
     return run_step(plan_.get(), step);
   }
+  void rest() { ck_plan_rest(plan_.get()); }
   std::string refused(const ck_step& step) {
     return refusal<cmlx_array>(ck_plan_step, plan_.get(), stream(), &step, nullptr);
   }
@@ -221,8 +222,10 @@ void bad_parts(Round& round) {
   expect_refused(step, "its part starts at row 2, in the middle of a sequence");
   step.part_count = 5;
   expect_refused(step, "a part of 5 of its 4 rows");
-  step.part_count = -1;
-  expect_refused(step, "a part of -1 of its 4 rows");
+  for (int32_t count : {-1, INT32_MIN}) {
+    step.part_count = count;
+    expect_refused(step, "a part of " + std::to_string(count) + " of its 4 rows");
+  }
   expect_refused(pair.step(1, prompt, 1, 1), "layers 1 ..< 1 of 2");
   expect_refused(pair.step(1, prompt, 0, 3), "layers 0 ..< 3 of 2");
   expect_refused(pair.step(1, prompt, -1, 1), "layers -1 ..< 1 of 2");
@@ -233,6 +236,9 @@ void bad_parts(Round& round) {
   pair.run(pair.step(1, prompt, 0, 1));
   expect_refused(pair.step(1, {1, 2}, 1, 2), "2 rows goes on from layer 1, and the plan keeps 3");
   pair.run(pair.step(1, prompt, 1, 2));
+  expect_refused(pair.step(1, prompt, 1, 2), "the plan keeps 0 rows");
+  pair.run(pair.step(1, prompt, 0, 1));
+  pair.rest();
   expect_refused(pair.step(1, prompt, 1, 2), "the plan keeps 0 rows");
 }
 

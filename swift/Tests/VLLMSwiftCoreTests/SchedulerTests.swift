@@ -197,6 +197,42 @@ import Testing
     #expect(player.outputs[SequenceID(request: 1)]?.isEmpty == false)
   }
 
+  /// Runs of given tokens take rows that a chunk on its way counted on.
+  @Test func aPromptOnItsWayGoesOnBesideRunsOfRows() throws {
+    var cost = cost
+    cost.layers = 30
+    var player = Player(maxRows: 128, blocks: 200, cost: cost)
+    player.givesTokens = true
+    player.scheduler.submit(try request(1, prompt: 20, maxTokens: 3000))
+    for _ in 0..<20 { _ = try player.step() }
+    player.scheduler.submit(try request(2, prompt: 2000, maxTokens: 1))
+    let first = player.steps.count
+    while player.finishes[SequenceID(request: 2)] == nil { _ = try player.step() }
+    #expect(player.steps[first...].contains { $0.samples.contains { $0.given.count > 1 } })
+    let parts = player.steps[first...].compactMap(\.layout.part)
+    let begun = parts.count { $0.layers.lowerBound == 0 }
+    #expect(begun == parts.count { $0.layers.upperBound == 30 })
+    #expect(parts.count > 100)
+  }
+
+  @Test func aMoreUrgentPromptTakesThePlaceOfOneOnItsWay() throws {
+    var cost = cost
+    cost.layers = 30
+    var player = Player(maxRows: 256, blocks: 200, cost: cost)
+    player.scheduler.submit(try request(1, prompt: 20, maxTokens: 2000))
+    for _ in 0..<20 { _ = try player.step() }
+    player.scheduler.submit(try request(2, prompt: 2000, maxTokens: 1, priority: 1))
+    for _ in 0..<3 { _ = try player.step() }
+    player.scheduler.submit(try request(3, prompt: 500, maxTokens: 1))
+    try player.run()
+    func end(of request: RequestID) -> Int? {
+      player.steps.firstIndex { $0.samples.contains { $0.sequence.request == request } }
+    }
+    #expect(try #require(end(of: 3)) < #require(end(of: 2)))
+    let layouts = player.steps.map(\.layout).filter { $0.part?.rows.count ?? 0 > 64 }
+    #expect(layouts.allSatisfy { $0.sequences.reduce(0) { $0 + $1.rows.count } <= 256 })
+  }
+
   @Test func withoutStreamsAStepTakesTheWholeBudget() throws {
     var player = Player(maxRows: 64, blocks: 40)
     try player.run([request(1, prompt: 640, maxTokens: 1)])

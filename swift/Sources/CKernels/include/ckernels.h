@@ -149,8 +149,8 @@ int ck_plan_linear(ck_plan* plan, ck_rows x, const ck_matrix* matrix, ck_rows re
 int ck_plan_gated_linear(ck_plan* plan, ck_rows gate_up, ck_activation activation,
                          const ck_matrix* matrix, ck_rows residual, ck_rows* out,
                          cmlx_error* error);
-/* How many layers the plan has: each but the first begins before an attention, where nothing but
- * one result is still to be read. Ends the recording. */
+/* How many layers the plan has. Each but the first begins before an attention, at the last point
+ * where later ops read one earlier result only. Ends the recording. */
 int ck_plan_layers(ck_plan* plan, int* out, cmlx_error* error);
 /* Ends the plan: norm and projection of those rows that want logits. */
 int ck_plan_logits(ck_plan* plan, ck_rows x, const float* weight, float epsilon,
@@ -176,10 +176,12 @@ typedef struct ck_step {
   const float* inputs;          /* of ck_plan_input, else NULL */
   const ck_copy* copies;        /* [copy_count], done in order before any row is computed */
   int32_t copy_count;
-  /* The last part_count rows pass through the layers part_first ..< part_end of the plan alone (of
-   * ck_plan_layers). Where part_first > 0 they are the rows that an earlier step took to there,
-   * which had as many; where part_end is not the last layer they want no logits, and the plan keeps
-   * them until a later step takes them on or takes others to a layer. 0 rows: no such rows. */
+  /* The last part_count rows, whole sequences, pass through the layers part_first ..< part_end of
+   * the plan alone (of ck_plan_layers). Where part_first > 0 they are the same rows, with the same
+   * tokens, positions and blocks, that an earlier step took up to that layer; their number and the
+   * layer are checked. Where part_end is not the last layer they want no logits, and the plan keeps
+   * them until a later step takes them on or takes others to a layer, it rests, or a step fails.
+   * 0 rows: no such rows. */
   int32_t part_count, part_first, part_end;
 } ck_step;
 

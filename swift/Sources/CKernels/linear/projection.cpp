@@ -21,7 +21,8 @@ constexpr size_t kSmallestPiece = 16 << 10, kLargestPiece = 64 << 10;
 constexpr size_t kPiecesAMatrix = 48;
 
 // Pieces are claimed in runs, since a claim empties the pipe of reads: at most so many bytes of
-// weights times rows, and a thread's whole share of a matrix where that is less.
+// weights times rows, but a piece at least, and a thread's whole share of a matrix where that is
+// less.
 constexpr size_t kLargestRun = 512 << 10;
 
 // Fetched before its time: an eighth of a usual second cache.

@@ -101,6 +101,7 @@ void ck_plan_free(ck_plan* plan) { delete plan; }
 void ck_plan_rest(ck_plan* plan) {
   plan->plan->rest();
   plan->outputs->rest();
+  plan->kept_rows = plan->kept_layer = 0;
 }
 
 size_t ck_plan_bytes(const ck_plan* plan) {

@@ -41,7 +41,7 @@ struct RowBuffer {
 class Node {
  public:
   virtual ~Node() = default;
-  /// Called once a step on the calling thread, before the region; may allocate.
+  /// Called on the calling thread, before each region that the node is in; may allocate.
   virtual void prepare(const Step& step) { (void)step; }
   virtual void run(Worker& worker, const Step& step) = 0;
   /// What `thread` will read first in the step that was prepared.

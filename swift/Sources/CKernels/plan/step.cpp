@@ -151,14 +151,14 @@ void StepData::copy_logit_rows(const ck_step& step) {
   }
 }
 
-/// The last to be checked: what the plan keeps is known once the step is.
+/// Checked last, since it changes what the plan keeps: a step that is refused must not.
 void StepData::copy_part(ck_plan& plan, const ck_step& step) {
   const int layers = plan.plan->layers();
   part = {step.part_count, step.part_first, step.part_end};
-  const int first_row = step.row_count - part.rows;
-  if (part.rows < 0 || first_row < 0) {
+  if (part.rows < 0 || part.rows > step.row_count) {
     refuse("a part of " + text(part.rows) + " of its " + text(step.row_count) + " rows");
   }
+  const int first_row = step.row_count - part.rows;
   auto starts = [&](const ck_sequence& s) { return s.first_row == first_row; };
   if (std::none_of(sequences.begin(), sequences.end(), starts)) {
     refuse("its part starts at row " + text(first_row) + ", in the middle of a sequence");

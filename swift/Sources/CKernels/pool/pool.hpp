@@ -1,5 +1,5 @@
-// The process's one thread pool. A step is one parallel region: every thread runs the same list of
-// nodes, and inside a node the threads claim pieces of its work.
+// The process's one thread pool. A step is one parallel region or a few: every thread runs the same
+// list of nodes, and inside a node the threads claim pieces of its work.
 #ifndef CK_POOL_HPP
 #define CK_POOL_HPP
 
