@@ -141,8 +141,7 @@ extension Scheduler {
   /// Puts a running sequence back into the queue. What it has drawn stays drawn.
   private func preempt(_ sequence: Sequence) {
     running.removeAll { $0 === sequence }
-    if passage?.sequence === sequence { passage = nil }
-    cache.letGo(sequence.blocks)
+    giveUpBlocks(of: sequence)
     sequence.start(from: PrefixCache.Match(salt: sequence.request.salt))
     sequence.state = .waiting
     insert(sequence, in: &waiting)

@@ -220,6 +220,11 @@ extension Scheduler {
     }
     sequence.state = .ended
     sequence.leader = nil
+    giveUpBlocks(of: sequence)
+  }
+
+  /// Of rows that were on their way through the layers nothing is left then.
+  func giveUpBlocks(of sequence: Sequence) {
     if passage?.sequence === sequence { passage = nil }
     cache.letGo(sequence.blocks)
     sequence.blocks = []

@@ -187,6 +187,11 @@ struct Player {
     while try step() {}
   }
 
+  /// Until the only output of a request ends.
+  mutating func run(until request: RequestID) throws {
+    while finishes[SequenceID(request: request)] == nil { _ = try step() }
+  }
+
   mutating func run(_ requests: [Request]) throws {
     for request in requests { scheduler.submit(request) }
     try run()

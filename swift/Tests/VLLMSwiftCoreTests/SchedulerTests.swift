@@ -160,16 +160,23 @@ import Testing
     #expect(total <= 1.7 * alone.steps.reduce(0) { $0 + price($1.layout.sequences) })
   }
 
-  /// Few rows through all layers cost more each than many through some.
-  @Test func besideStreamsALongPromptPassesThroughTheLayersInWideChunks() throws {
+  /// One stream of a model whose 30 layers prompts may pass through in steps of their own.
+  private func decoding(maxRows: Int = 256, givesTokens: Bool = false) throws -> Player {
     var cost = cost
     cost.layers = 30
-    var player = Player(maxRows: 256, blocks: 200, cost: cost)
-    player.scheduler.submit(try request(1, prompt: 20, maxTokens: 2000))
+    var player = Player(maxRows: maxRows, blocks: 200, cost: cost)
+    player.givesTokens = givesTokens
+    player.scheduler.submit(try request(1, prompt: 20, maxTokens: 3000))
     for _ in 0..<20 { _ = try player.step() }
+    return player
+  }
+
+  /// Few rows through all layers cost more each than many through some.
+  @Test func besideStreamsALongPromptPassesThroughTheLayersInWideChunks() throws {
+    var player = try decoding()
     player.scheduler.submit(try request(2, prompt: 2000, maxTokens: 1))
     let first = player.steps.count
-    while player.finishes[SequenceID(request: 2)] == nil { _ = try player.step() }
+    try player.run(until: 2)
     let parts = player.steps[first...].compactMap(\.layout.part)
     #expect(parts.count > 30)
     var layer = 0
@@ -181,33 +188,24 @@ import Testing
   }
 
   @Test func aShortPromptOvertakesALongOneInTheMiddleOfItsLayers() throws {
-    var cost = cost
-    cost.layers = 30
-    var player = Player(maxRows: 256, blocks: 200, cost: cost)
-    player.scheduler.submit(try request(1, prompt: 20, maxTokens: 2000))
-    for _ in 0..<20 { _ = try player.step() }
+    var player = try decoding()
     player.scheduler.submit(try request(2, prompt: 2000, maxTokens: 1))
     for _ in 0..<3 { _ = try player.step() }
     player.scheduler.submit(try request(3, prompt: 10, maxTokens: 1))
     let first = player.steps.count
-    while player.finishes[SequenceID(request: 3)] == nil { _ = try player.step() }
+    try player.run(until: 3)
     #expect(player.steps.count - first <= 3)
     #expect(player.steps[first...].allSatisfy { $0.layout.part != nil })
-    while player.finishes[SequenceID(request: 2)] == nil { _ = try player.step() }
+    try player.run(until: 2)
     #expect(player.outputs[SequenceID(request: 1)]?.isEmpty == false)
   }
 
   /// Runs of given tokens take rows that a chunk on its way counted on.
   @Test func aPromptOnItsWayGoesOnBesideRunsOfRows() throws {
-    var cost = cost
-    cost.layers = 30
-    var player = Player(maxRows: 128, blocks: 200, cost: cost)
-    player.givesTokens = true
-    player.scheduler.submit(try request(1, prompt: 20, maxTokens: 3000))
-    for _ in 0..<20 { _ = try player.step() }
+    var player = try decoding(maxRows: 128, givesTokens: true)
     player.scheduler.submit(try request(2, prompt: 2000, maxTokens: 1))
     let first = player.steps.count
-    while player.finishes[SequenceID(request: 2)] == nil { _ = try player.step() }
+    try player.run(until: 2)
     #expect(player.steps[first...].contains { $0.samples.contains { $0.given.count > 1 } })
     let parts = player.steps[first...].compactMap(\.layout.part)
     let begun = parts.count { $0.layers.lowerBound == 0 }
@@ -216,11 +214,7 @@ import Testing
   }
 
   @Test func aMoreUrgentPromptTakesThePlaceOfOneOnItsWay() throws {
-    var cost = cost
-    cost.layers = 30
-    var player = Player(maxRows: 256, blocks: 200, cost: cost)
-    player.scheduler.submit(try request(1, prompt: 20, maxTokens: 2000))
-    for _ in 0..<20 { _ = try player.step() }
+    var player = try decoding()
     player.scheduler.submit(try request(2, prompt: 2000, maxTokens: 1, priority: 1))
     for _ in 0..<3 { _ = try player.step() }
     player.scheduler.submit(try request(3, prompt: 500, maxTokens: 1))

@@ -44,22 +44,11 @@ void Plan::find_layers() {
   kept_.reserve(bytes * limits_.max_rows);
 }
 
-/// The rows of the part, as they come out of a layer.
-float* Plan::part_rows(const Step& step, int layer) const {
-  RowBuffer rows = buffer(layers_[layer].out);
-  return rows.data + size_t(step.rows - step.part.rows) * rows.columns;
-}
-
-void Plan::keep_part(const Step& step) {
-  const int last = step.part.end_layer - 1;
-  size_t columns = rows_[layers_[last].out].columns;
-  std::memcpy(kept_.data(), part_rows(step, last), step.part.rows * columns * sizeof(float));
-}
-
-void Plan::take_up_part(const Step& step) {
-  const int before = step.part.first_layer - 1;
-  size_t columns = rows_[layers_[before].out].columns;
-  std::memcpy(part_rows(step, before), kept_.data(), step.part.rows * columns * sizeof(float));
+/// The rows of the part, before `layer`.
+std::span<float> Plan::part_rows(const Step& step, int layer) const {
+  RowBuffer rows = buffer(layers_[layer - 1].out);
+  const size_t columns = rows.columns, count = step.part.rows;
+  return {rows.data + (step.rows - count) * columns, count * columns};
 }
 
 void Plan::pass(const Step& step, size_t first_op, size_t end_op) {
@@ -88,9 +77,15 @@ void Plan::run(const Step& step) {
     }
     const size_t first = first_op(part.first_layer), end = first_op(part.end_layer);
     pass(others, 0, first);
-    if (part.first_layer > 0) take_up_part(step);
+    if (part.first_layer > 0) {
+      std::span<float> rows = part_rows(step, part.first_layer);
+      std::memcpy(rows.data(), kept_.data(), rows.size_bytes());
+    }
     pass(step, first, end);
-    if (part.end_layer < layers()) keep_part(step);
+    if (part.end_layer < layers()) {
+      std::span<float> rows = part_rows(step, part.end_layer);
+      std::memcpy(kept_.data(), rows.data(), rows.size_bytes());
+    }
     pass(others, end, ops_.size());
   }
   if (limits_.ends_in_logits) return;

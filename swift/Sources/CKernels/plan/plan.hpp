@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "../attend/rotary.hpp"
@@ -84,9 +85,7 @@ class Plan {
   ck_rows only_result_before(size_t op) const;
   size_t first_op(int layer) const { return layer == 0 ? 0 : layers_[layer - 1].end_op; }
   void pass(const Step& step, size_t first_op, size_t end_op);
-  void keep_part(const Step& step);
-  void take_up_part(const Step& step);
-  float* part_rows(const Step& step, int layer) const;
+  std::span<float> part_rows(const Step& step, int layer) const;
 
   ck_isa isa_;
   std::shared_ptr<KvCache> kv_;
