@@ -196,6 +196,7 @@ extension Runtime {
   /// - Parameter microseconds: how long; nil is without end.
   public func poll(_ room: EventRoom, microseconds: Int64?) throws -> [Event] {
     try checkProcess()
+    KernelPool.handsOut()
     return try requests.events.take(room, microseconds: microseconds)
   }
 
@@ -225,6 +226,7 @@ private struct EngineThreadBody: Sendable {
   }
 
   func run() {
+    KernelPool.handsOut()
     EngineLoop(mailbox, requests, counters).run()
     MLX.clearStreams()
   }

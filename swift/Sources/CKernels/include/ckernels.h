@@ -33,6 +33,9 @@ int ck_isa_best(void);
 /* Threads of the process's one pool, the caller's included. 0: the machine's share, from affinity
  * and cgroup quota. Takes effect with the next step; returns the number in force. */
 int ck_pool_configure(int threads);
+/* Tells the system that the calling thread is one that hands out what the pool computes: see
+ * pool/placement.hpp. Cheap after the first time. */
+void ck_pool_hands_out(void);
 
 /* Gives memory back to the system that the process holds and does not use: what it freed, where its
  * allocator keeps that (glibc), and what was reserved for weights and not needed. */

@@ -1,6 +1,7 @@
 // A plan's replay. Some rows of a step may pass through some of its layers alone, and go on in a
 // later step: layered prefill (Lee et al., 2025, arXiv:2510.08055).
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <tuple>
 #include <utility>
@@ -8,6 +9,11 @@
 #include "plan.hpp"
 
 namespace ck {
+
+// While a step is handed out, threads have nothing to do. After steps of 10 ms and more it costs
+// little that they stay awake: a processor that goes idle may be gone for milliseconds where it is
+// a host's virtual one, and the step is late for whoever waits for it.
+constexpr auto kLinger = std::chrono::microseconds(200);
 
 /// The rows that ops from `op` on read of those before it, or -1 if these are several.
 ck_rows Plan::only_result_before(size_t op) const {
@@ -56,12 +62,13 @@ void Plan::pass(const Step& step, size_t first_op, size_t end_op) {
   const size_t shared = nodes_.size() - ops_.size(), count = shared + end_op - first_op;
   auto node = [&](size_t i) -> Node& { return *nodes_[i < shared ? i : first_op + i]; };
   for (size_t i = 0; i < count; i++) node(i).prepare(step);
-  Pool::shared().run([&](Worker& worker) {
+  auto work = [&](Worker& worker) {
     for (size_t i = 0; i < count; i++) {
       worker.expect(i + 1 < count ? node(i + 1).ahead(worker.index()) : Ahead());
       node(i).run(worker, step);
     }
-  });
+  };
+  Pool::shared().run(work, step.part.rows > 0 ? kLinger : std::chrono::microseconds(0));
 }
 
 void Plan::run(const Step& step) {

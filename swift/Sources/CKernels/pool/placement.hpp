@@ -21,6 +21,12 @@ void note_processors();
 /// Elsewhere, and where the system refuses, nothing.
 void place_thread(int index, int size);
 
+/// Makes the calling thread one that hands out what the pool computes. Between two threads with the
+/// same claim to a processor, Linux prefers the one whose slice ends first: one that wakes with an
+/// ordinary slice, while that of a computing thread is about to end, waits for the next tick. Cheap
+/// after the first time. Elsewhere, and where the system refuses, nothing.
+void take_short_slices();
+
 }  // namespace ck
 
 #endif  // CK_PLACEMENT_HPP

@@ -28,8 +28,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Long enough to bridge the gap between the loops of a step and between two steps that follow each
-// other; a processor that another process wants is given up after it.
+// Long enough to bridge the gap between the loops of a step; a processor that another process wants
+// is given up after it.
 constexpr auto kSpin = std::chrono::microseconds(50);
 constexpr int kMostThreads = 1024;
 constexpr int kPausesPerLook = 32;  // a look at the clock costs about as much
@@ -42,10 +42,10 @@ inline void pause() {
 #endif
 }
 
-/// Whether `done` came true within the time to spin.
+/// Whether `done` came true within `time`.
 template <class Done>
-bool spin_until(Done done) {
-  auto end = Clock::now() + kSpin;
+bool spin_until(Done done, std::chrono::microseconds time) {
+  auto end = Clock::now() + time;
   do {
     for (int i = 0; i < kPausesPerLook; i++) {
       if (done()) return true;
@@ -59,8 +59,8 @@ bool spin_until(Done done) {
 class Doorbell {
  public:
   template <class Done>
-  void wait(Done done) {
-    if (spin_until(done)) return;
+  void wait(Done done, std::chrono::microseconds spin = kSpin) {
+    if (spin_until(done, spin)) return;
     sleepers_.fetch_add(1);
     for (uint32_t seen = rings_.load(); !done(); seen = rings_.load()) rings_.wait(seen);
     sleepers_.fetch_sub(1);
@@ -106,6 +106,7 @@ class Region {
   alignas(64) std::atomic<uint64_t> number{0};  // odd while a region is open
   std::atomic<bool> failed{false};
   std::atomic<bool> stopping{false};
+  std::atomic<std::chrono::microseconds> linger{kSpin};
   const std::function<void(Worker&)>* body = nullptr;
 
   std::mutex exception_mutex;
@@ -138,7 +139,7 @@ class Region {
     place_thread(index, size);
     uint64_t last = 0;
     while (true) {
-      opened.wait([&] { return stopping || (number % 2 == 1 && number != last); });
+      opened.wait([&] { return stopping || (number % 2 == 1 && number != last); }, linger);
       if (stopping) return;
       std::atomic<uint32_t>& place = seats[index].place;
       place = kIn;
@@ -152,7 +153,8 @@ class Region {
     }
   }
 
-  void run(const std::function<void(Worker&)>& work_of_all) {
+  void run(const std::function<void(Worker&)>& work_of_all, std::chrono::microseconds longer) {
+    linger = kSpin + longer;
     claimed = 0;
     done = 0;
     failed = false;
@@ -336,13 +338,15 @@ int Pool::configure(int threads) {
   return size;
 }
 
-void Pool::run(const std::function<void(Worker&)>& body) {
+void Pool::run(const std::function<void(Worker&)>& body, std::chrono::microseconds longer) {
   Crew& c = crew();
   std::lock_guard lock(c.mutex);
   c.muster();
-  c.region->run(body);
+  c.region->run(body, longer);
 }
 
 }  // namespace ck
 
 extern "C" int ck_pool_configure(int threads) { return ck::Pool::shared().configure(threads); }
+
+extern "C" void ck_pool_hands_out(void) { ck::take_short_slices(); }

@@ -3,6 +3,7 @@
 #ifndef CK_POOL_HPP
 #define CK_POOL_HPP
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -91,7 +92,9 @@ class Pool {
   /// piece is done and no other thread is inside: one that waits for pieces, awake or not, is sent
   /// home by an exception of the pool's own, which body lets through. An exception on any thread
   /// ends the region's other pieces and is rethrown here. Callers on several threads take turns.
-  void run(const std::function<void(Worker&)>& body);
+  /// Threads wait for the next region awake for a moment, and for so much longer.
+  void run(const std::function<void(Worker&)>& body,
+           std::chrono::microseconds longer = std::chrono::microseconds(0));
 
  private:
   Pool() = default;
