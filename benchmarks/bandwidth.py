@@ -82,8 +82,12 @@ class Beside:
         return abs(self.after - self.before) <= AGREE * max(self.before, self.after)
 
     @property
+    def bandwidth(self) -> float:
+        return max(self.before, self.after)
+
+    @property
     def share(self) -> float:
-        return self.reached / max(self.before, self.after)
+        return self.reached / self.bandwidth
 
 
 class Roofline:
@@ -107,7 +111,8 @@ class Roofline:
         return rate
 
     def enter(self, row: Row, child: Child) -> None:
-        """The share that the fastest round reached whose probes agree, and those of all such."""
+        """The share that the fastest round reached of what the machine reads at best, and those of
+        all rounds whose probes agree."""
         rounds = self._rounds.get(child)
         if not rounds:
             return
@@ -117,7 +122,9 @@ class Roofline:
         if not sound:
             row.note(f"no share of read bandwidth: it changed during every round, {read}")
             return
-        row.roofline = max(sound, key=lambda one: one.reached).share
+        most = max(one.bandwidth for one in sound)
+        fast = [one for one in sound if one.bandwidth >= (1 - AGREE) * most]
+        row.roofline = max(one.reached for one in fast) / most
         shares = [one.share for one in sound]
         row.note(
             f"{min(shares):.0%} to {max(shares):.0%} of {read} in the {len(sound)} of {len(rounds)}"

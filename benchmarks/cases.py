@@ -7,6 +7,7 @@ that whatever else the machine does hits all of them; a row shows each engine's 
 from __future__ import annotations
 
 import itertools
+import statistics
 import subprocess
 import sys
 import time
@@ -22,9 +23,9 @@ from benchmarks.engines import KINDS, EngineKind, Unavailable
 from benchmarks.report import Row
 
 # No prompt of a table begins as another one does, or an engine could reuse its work.
-_seeds = itertools.count()
+seeds = itertools.count()
 
-PATIENCE_S = 20.0  # an engine that has spent this much on a case gets no further round
+PATIENCE_S = 90.0  # an engine that has spent this much on a case gets no further round
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Case:
     roofline: Roofline | None = None  # its rounds are between probes of memory
     busy: bool = False  # beside a process that never rests
     once: bool = False  # another round would tell nothing
-    whole: Case | None = None  # what ours is a share of, measured in the same rounds
+    whole: Case | None = None  # what ours is a share of: the median of rounds that measure both
 
     @property
     def pick(self) -> Callable[[list[float]], float]:
@@ -62,17 +63,20 @@ def run_case(case: Case, children: dict[str, Child], rounds: int, notes: list[st
     row = Row(case.name, case.unit, notes=list(notes))
     samples: dict[str, list[float]] = {kind: [] for kind in children}
     spent = dict.fromkeys(children, 0.0)
-    wholes: list[float] = []
+    shares: list[float] = []
     with ExitStack() as stack:
         if case.busy:
             stack.enter_context(_busy_process())
-        for seed in itertools.islice(_seeds, 1 if case.once else rounds):
+        for seed in itertools.islice(seeds, 1 if case.once else rounds):
             for kind in [kind for kind in samples if spent[kind] < PATIENCE_S]:
                 start = time.perf_counter()
                 try:
+                    whole = None
                     if case.whole is not None and KINDS[kind].peer is None:
-                        wholes.append(case.whole.measure(children[kind], next(_seeds)))
+                        whole = case.whole.measure(children[kind], next(seeds))
                     samples[kind].append(case.measure(children[kind], seed))
+                    if whole is not None:
+                        shares.append(samples[kind][-1] / whole)
                 except Unavailable as reason:
                     row.note(f"{kind}: {reason}")
                     spent[kind] = PATIENCE_S
@@ -80,7 +84,7 @@ def run_case(case: Case, children: dict[str, Child], rounds: int, notes: list[st
     for kind, values in samples.items():
         if values:
             enter(row, kind, case.pick(values), case.pick)
-    row.whole = case.pick(wholes) if wholes else None
+    row.share = statistics.median(shares) if shares else None
     return row
 
 

@@ -18,8 +18,8 @@ class Row:
     unit: str
     ours: float | None = None
     peers: dict[str, float] = field(default_factory=dict)
-    #: What ours is a share of.
-    whole: float | None = None
+    #: Ours, as a share of the case's whole.
+    share: float | None = None
     #: Bytes that ours reads a second, as a share of what the machine can read.
     roofline: float | None = None
     #: What ours must stay under.

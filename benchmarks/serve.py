@@ -76,9 +76,8 @@ def _rows(plan: Plan, group: Group) -> Iterator[Row]:
 
 def _share(entry: Entry, row: Row) -> Row:
     share = Row(entry.share, "%", at_least=entry.least_share)
-    if row.ours is not None and row.whole is not None:
-        share.ours = 100 * row.ours / row.whole
-        share.note(f"{entry.case.name}: the engine alone has {row.whole:,.0f} {row.unit}")
+    if row.share is not None:
+        share.ours = 100 * row.share
     return share
 
 

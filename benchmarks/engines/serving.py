@@ -70,13 +70,13 @@ class Serving(Opened):
         """One of the values that a method measures at once."""
         measured: Measured = getattr(self, method)(*arguments, seed)
         self._seen.setdefault((method, *arguments), []).append(measured)
-        return best([measured], key)
+        return result([measured], key)
 
     def seen(self, key: str, method: str, arguments: list[int], seed: int) -> float:
-        """The least of another of them, of all the goes there were."""
+        """Another of them, of all the goes there were."""
         if (method, *arguments) not in self._seen:
             self.one_of(key, method, arguments, seed)
-        return best(self._seen[(method, *arguments)], key)
+        return result(self._seen[(method, *arguments)], key)
 
     # ------------------------------------------------------------------ tokens per second
 
@@ -185,12 +185,12 @@ class Serving(Opened):
         return self._loop.run_until_complete(coroutine)
 
 
-def best(goes: Sequence[Measured], key: str) -> float:
-    """The least of a number; of a ratio, the least of either part: a slow go of what it is
-    divided by must not make it better."""
+def result(goes: Sequence[Measured], key: str) -> float:
+    """The least of a number; of a ratio, the median of the goes, each of which measured both parts
+    within seconds: a machine that changes its speed between two goes says nothing of a ratio."""
     values = [go[key] for go in goes]
-    parts = [value if isinstance(value, tuple) else (value, 1.0) for value in values]
-    return min(part for part, _ in parts) / min(whole for _, whole in parts)
+    ratios = [value[0] / value[1] for value in values if isinstance(value, tuple)]
+    return statistics.median(ratios) if ratios else min(v for v in values if isinstance(v, float))
 
 
 def conversations(count: int, seed: int) -> list[list[BaseMessage]]:

@@ -31,10 +31,16 @@ def row_of(machine: Machine, *rates: float) -> Row:
     return row
 
 
-def test_the_fastest_round_is_set_against_the_better_probe_beside_it() -> None:
-    row = row_of(Machine(50, 49, 99, 100, 40, 40), 400, 700, 300)
+def test_the_fastest_round_is_set_against_the_best_probe() -> None:
+    row = row_of(Machine(50, 49, 99, 100, 96, 95), 400, 700, 600)
     assert row.roofline == pytest.approx(0.7)
-    assert "70% to 80% of 40.0 to 100.0 GB/s in the 3 of 3 rounds" in row.notes[0]
+    assert "62% to 80% of 49.0 to 100.0 GB/s in the 3 of 3 rounds" in row.notes[0]
+
+
+def test_rounds_count_in_which_the_machine_read_most() -> None:
+    row = row_of(Machine(50, 50, 99, 100), 800, 700)
+    assert row.roofline == pytest.approx(0.7)
+    assert "70% to 160% of 50.0 to 100.0 GB/s" in row.notes[0]
 
 
 def test_a_round_in_which_the_machine_changed_does_not_count() -> None:
