@@ -62,17 +62,17 @@ void Plan::pass(const Step& step, size_t first_op, size_t end_op) {
   const size_t shared = nodes_.size() - ops_.size(), count = shared + end_op - first_op;
   auto node = [&](size_t i) -> Node& { return *nodes_[i < shared ? i : first_op + i]; };
   for (size_t i = 0; i < count; i++) node(i).prepare(step);
-  auto work = [&](Worker& worker) {
+  Pool::shared().run([&](Worker& worker) {
     for (size_t i = 0; i < count; i++) {
       worker.expect(i + 1 < count ? node(i + 1).ahead(worker.index()) : Ahead());
       node(i).run(worker, step);
     }
-  };
-  Pool::shared().run(work, step.part.rows > 0 ? kLinger : std::chrono::microseconds(0));
+  });
 }
 
 void Plan::run(const Step& step) {
   const Part& part = step.part;
+  Pool::shared().linger(part.rows == 0 ? std::chrono::microseconds(0) : kLinger);
   if (part.rows == 0) {
     pass(step, 0, ops_.size());
   } else {

@@ -31,6 +31,7 @@ using Clock = std::chrono::steady_clock;
 // Long enough to bridge the gap between the loops of a step; a processor that another process wants
 // is given up after it.
 constexpr auto kSpin = std::chrono::microseconds(50);
+std::atomic<std::chrono::microseconds> awake{kSpin};  // while there is no region
 constexpr int kMostThreads = 1024;
 constexpr int kPausesPerLook = 32;  // a look at the clock costs about as much
 
@@ -106,7 +107,6 @@ class Region {
   alignas(64) std::atomic<uint64_t> number{0};  // odd while a region is open
   std::atomic<bool> failed{false};
   std::atomic<bool> stopping{false};
-  std::atomic<std::chrono::microseconds> linger{kSpin};
   const std::function<void(Worker&)>* body = nullptr;
 
   std::mutex exception_mutex;
@@ -139,7 +139,7 @@ class Region {
     place_thread(index, size);
     uint64_t last = 0;
     while (true) {
-      opened.wait([&] { return stopping || (number % 2 == 1 && number != last); }, linger);
+      opened.wait([&] { return stopping || (number % 2 == 1 && number != last); }, awake);
       if (stopping) return;
       std::atomic<uint32_t>& place = seats[index].place;
       place = kIn;
@@ -153,8 +153,7 @@ class Region {
     }
   }
 
-  void run(const std::function<void(Worker&)>& work_of_all, std::chrono::microseconds longer) {
-    linger = kSpin + longer;
+  void run(const std::function<void(Worker&)>& work_of_all) {
     claimed = 0;
     done = 0;
     failed = false;
@@ -338,11 +337,13 @@ int Pool::configure(int threads) {
   return size;
 }
 
-void Pool::run(const std::function<void(Worker&)>& body, std::chrono::microseconds longer) {
+void Pool::linger(std::chrono::microseconds longer) { awake = kSpin + longer; }
+
+void Pool::run(const std::function<void(Worker&)>& body) {
   Crew& c = crew();
   std::lock_guard lock(c.mutex);
   c.muster();
-  c.region->run(body, longer);
+  c.region->run(body);
 }
 
 }  // namespace ck

@@ -92,9 +92,9 @@ class Pool {
   /// piece is done and no other thread is inside: one that waits for pieces, awake or not, is sent
   /// home by an exception of the pool's own, which body lets through. An exception on any thread
   /// ends the region's other pieces and is rethrown here. Callers on several threads take turns.
-  /// Threads wait for the next region awake for a moment, and for so much longer.
-  void run(const std::function<void(Worker&)>& body,
-           std::chrono::microseconds longer = std::chrono::microseconds(0));
+  void run(const std::function<void(Worker&)>& body);
+  /// Threads wait for a region awake for a moment, and from now on for so much longer.
+  void linger(std::chrono::microseconds longer);
 
  private:
   Pool() = default;

@@ -329,7 +329,8 @@ typedef struct vsw_poll_buffers {
 
 /* Waits at most `timeout_us` (negative: without end; 0: not at all) for events and moves those that
  * fit into `buffers`, oldest first. Returns VSW_OK with event_count 0 when the time is over or
- * vsw_wake was called, VSW_ERROR_CLOSED once the runtime is destroyed. */
+ * vsw_wake was called, VSW_ERROR_CLOSED once the runtime is destroyed. On Linux the calling thread
+ * gets short time slices from then on, so that it gets a processor as soon as there are events. */
 VSW_API vsw_status vsw_poll(vsw_runtime* runtime, vsw_poll_buffers* buffers, int64_t timeout_us,
                             vsw_error* error);
 
