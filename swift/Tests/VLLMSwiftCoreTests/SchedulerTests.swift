@@ -152,7 +152,7 @@ import Testing
     for layout in mixed.map(\.layout) {
       let streams = layout.sequences.prefix(4)
       #expect(streams.allSatisfy { $0.rows.count == 1 })
-      // Of the clock that is three and a half times (docs/cpu.md).
+      // Of the clock that is less: three to three and a half times (docs/cpu.md).
       #expect(price(layout.sequences, part: layout.part) <= 4.2 * price(streams))
       total += price(layout.sequences, part: layout.part)
     }
