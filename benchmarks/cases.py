@@ -51,6 +51,7 @@ class Case:
     roofline: Roofline | None = None  # its rounds are between probes of memory
     busy: bool = False  # beside a process that never rests
     once: bool = False  # another round would tell nothing
+    goes: int = 1  # of an engine in each of its rounds: a go of a fraction of a second says little
     whole: Case | None = None  # what ours is a share of: the median of rounds that measure both
 
     @property
@@ -67,16 +68,16 @@ def run_case(case: Case, children: dict[str, Child], rounds: int, notes: list[st
     with ExitStack() as stack:
         if case.busy:
             stack.enter_context(_busy_process())
-        for seed in itertools.islice(seeds, 1 if case.once else rounds):
+        for _ in range(1 if case.once else rounds):
+            own_seeds = list(itertools.islice(seeds, case.goes))
             for kind in [kind for kind in samples if spent[kind] < PATIENCE_S]:
                 start = time.perf_counter()
                 try:
-                    whole = None
-                    if case.whole is not None and KINDS[kind].peer is None:
-                        whole = case.whole.measure(children[kind], next(seeds))
-                    samples[kind].append(case.measure(children[kind], seed))
-                    if whole is not None:
-                        shares.append(samples[kind][-1] / whole)
+                    for seed in own_seeds:
+                        samples[kind].append(case.measure(children[kind], seed))
+                        if case.whole is not None and KINDS[kind].peer is None:
+                            whole = case.whole.measure(children[kind], next(seeds))
+                            shares.append(samples[kind][-1] / whole)
                 except Unavailable as reason:
                     row.note(f"{kind}: {reason}")
                     spent[kind] = PATIENCE_S
