@@ -74,10 +74,9 @@ def run_case(case: Case, children: dict[str, Child], rounds: int, notes: list[st
                 start = time.perf_counter()
                 try:
                     for seed in own_seeds:
-                        samples[kind].append(case.measure(children[kind], seed))
-                        if case.whole is not None and KINDS[kind].peer is None:
-                            whole = case.whole.measure(children[kind], next(seeds))
-                            shares.append(samples[kind][-1] / whole)
+                        value, share = _go(case, kind, children[kind], seed)
+                        samples[kind].append(value)
+                        shares += share
                 except Unavailable as reason:
                     row.note(f"{kind}: {reason}")
                     spent[kind] = PATIENCE_S
@@ -87,6 +86,14 @@ def run_case(case: Case, children: dict[str, Child], rounds: int, notes: list[st
             enter(row, kind, case.pick(values), case.pick)
     row.share = statistics.median(shares) if shares else None
     return row
+
+
+def _go(case: Case, kind: str, child: Child, seed: int) -> tuple[float, list[float]]:
+    """What one go gives and, of ours where the case has a whole, what share of it that is."""
+    value = case.measure(child, seed)
+    if case.whole is None or KINDS[kind].peer is not None:
+        return value, []
+    return value, [value / case.whole.measure(child, next(seeds))]
 
 
 def say(case: str) -> None:
