@@ -192,7 +192,8 @@ void chunks(Round& round) {
   ck_pool_configure(0);
 }
 
-/// Rows that pass through some layers a step, beside others, come out as they do alone.
+/// Rows that pass through some layers a step, beside others, come out as they do alone, whatever
+/// the threads.
 void parts(Round& round) {
   Model model(round);
   std::vector<int32_t> decoding = random_tokens(round.random, 4);
@@ -201,12 +202,16 @@ void parts(Round& round) {
   std::vector<std::vector<float>> alone;
   for (int32_t token : decoding) alone.push_back(floats(first.step({token}).get()));
   alone.back() = joined(alone.back(), floats(second.step(prompt).get()));
-  Pair pair(model);
-  expect_same_bits(pair.run(pair.step(decoding[0], {}, 0, 0)), alone[0], "before");
-  expect_same_bits(pair.run(pair.step(decoding[1], prompt, 0, 1)), alone[1], "the first layer");
-  // What the plan keeps lasts.
-  expect_same_bits(pair.run(pair.step(decoding[2], {}, 0, 0)), alone[2], "between");
-  expect_same_bits(pair.run(pair.step(decoding[3], prompt, 1, 2)), alone[3], "the second layer");
+  for (int threads : {1, 2, 5}) {
+    ck_pool_configure(threads);
+    Pair pair(model);
+    expect_same_bits(pair.run(pair.step(decoding[0], {}, 0, 0)), alone[0], "before");
+    expect_same_bits(pair.run(pair.step(decoding[1], prompt, 0, 1)), alone[1], "the first layer");
+    // What the plan keeps lasts.
+    expect_same_bits(pair.run(pair.step(decoding[2], {}, 0, 0)), alone[2], "between");
+    expect_same_bits(pair.run(pair.step(decoding[3], prompt, 1, 2)), alone[3], "the second layer");
+  }
+  ck_pool_configure(0);
 }
 
 void bad_parts(Round& round) {

@@ -54,8 +54,8 @@ class Attend : public Node {
 
   /// The schedule is a node before this one.
   void prepare(const Step& step) override {
-    deal_.reset(int(schedule_->pieces().size()), Pool::shared().size());
-    rows_deal_.reset((step.rows + kRowsAnAppend - 1) / kRowsAnAppend, Pool::shared().size());
+    deal_.reset(int(schedule_->pieces().size()), step.threads);
+    rows_deal_.reset((step.rows + kRowsAnAppend - 1) / kRowsAnAppend, step.threads);
   }
 
   /// The keys and values of a thread's first block, of all KV heads.

@@ -66,7 +66,7 @@ void Schedule::prepare(const Step& step) {
     return of_a != of_b ? of_a > of_b : a.first_row < b.first_row;
   });
 
-  int pieces = kPiecesAThread * Pool::shared().size();
+  int pieces = kPiecesAThread * step.threads;
   long long share = std::max<long long>(1, work * geometry_.kv_heads / pieces);
   int counters = 0;
   size_t floats = 0;

@@ -179,7 +179,7 @@ void Projection::run_many(Worker& worker, const Step& step, int rows) {
 }
 
 void Projection::prepare(const Step& step) {
-  const int rows = row_count(step), threads = Pool::shared().size();
+  const int rows = row_count(step), threads = step.threads;
   chunks_ = std::max(1, chunk_count(rows, threads));
   const size_t runs = threads * (bytes_ * rows / (threads * kLargestRun) + 1);
   runs_ = static_cast<int>(std::min(pieces_.size(), (runs + chunks_ - 1) / chunks_));

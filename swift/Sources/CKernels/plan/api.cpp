@@ -57,6 +57,7 @@ class StepPrimitive : public mx::UnaryPrimitive {
     step.logit_count = int(data.logit_rows.size());
     step.inputs = data.inputs.data();
     step.output = output;
+    step.threads = ck::Pool::shared().size();
     step.part = data.part;
     for (const ck_copy& copy : data.copies) plan.kv()->copy_block(copy.from, copy.to);
     plan.run(step);

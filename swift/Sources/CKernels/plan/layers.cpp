@@ -2,6 +2,7 @@
 // later step: layered prefill (Lee et al., 2025, arXiv:2510.08055).
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <tuple>
 #include <utility>
@@ -9,11 +10,58 @@
 #include "plan.hpp"
 
 namespace ck {
+namespace {
 
 // While a step is handed out, threads have nothing to do. After steps of 10 ms and more it costs
 // little that they stay awake: a processor that goes idle may be gone for milliseconds where it is
 // a host's virtual one, and the step is late for whoever waits for it.
 constexpr auto kLinger = std::chrono::microseconds(200);
+
+/// The two halves of a step with a part, each a step of its own.
+class Halves {
+ public:
+  Halves(const Step& step, const PlanLimits& limits) : others(step), part(step) {
+    const int first = others.rows -= step.part.rows;
+    auto of_part = [&](const ck_sequence& s) { return s.first_row >= first; };
+    const ck_sequence* sequences_end = step.sequences + step.sequence_count;
+    sequences_.assign(std::find_if(step.sequences, sequences_end, of_part), sequences_end);
+    for (ck_sequence& sequence : sequences_) sequence.first_row -= first;
+    const int32_t* logits_end = step.logit_rows + step.logit_count;
+    logit_rows_.assign(std::lower_bound(step.logit_rows, logits_end, first), logits_end);
+    for (int32_t& row : logit_rows_) row -= first;
+    others.sequence_count -= int(sequences_.size());
+    others.logit_count -= int(logit_rows_.size());
+
+    part.rows = step.part.rows;
+    part.sequences = sequences_.data();
+    part.sequence_count = int(sequences_.size());
+    part.logit_rows = logit_rows_.data();
+    part.logit_count = int(logit_rows_.size());
+    part.positions += first;
+    if (limits.vocabulary > 0) part.tokens += first;
+    if (limits.input_columns > 0) part.inputs += size_t(first) * limits.input_columns;
+    const int outputs = limits.ends_in_logits ? others.logit_count : first;
+    part.output += size_t(outputs) * limits.output_columns;
+  }
+
+  Step others, part;
+
+ private:
+  std::vector<ck_sequence> sequences_;
+  std::vector<int32_t> logit_rows_;
+};
+
+/// How many of a step's threads are to start with the others: as large a share as theirs of the
+/// work is, where a pass over the weights costs as much as four rows.
+int threads_beside(const Halves& halves, int layers) {
+  const Part& of = halves.part.part;
+  const double others = double(halves.others.rows + 4) * layers;
+  const double part = double(of.rows) * (of.end_layer - of.first_layer);
+  const int threads = halves.part.threads;
+  return std::clamp(int(std::lround(threads * others / (others + part))), 1, threads - 1);
+}
+
+}  // namespace
 
 /// The rows that ops from `op` on read of those before it, or -1 if these are several.
 ck_rows Plan::only_result_before(size_t op) const {
@@ -50,54 +98,59 @@ void Plan::find_layers() {
   kept_.reserve(bytes * limits_.max_rows);
 }
 
-/// The rows of the part, before `layer`.
-std::span<float> Plan::part_rows(const Step& step, int layer) const {
-  RowBuffer rows = buffer(layers_[layer - 1].out);
-  const size_t columns = rows.columns, count = step.part.rows;
-  return {rows.data + (step.rows - count) * columns, count * columns};
+/// Where the rows of a part lie that is before `layer`.
+std::span<float> Plan::rows_before(int layer, const Step& part) const {
+  RowBuffer rows = main_->buffer(layers_[layer - 1].out);
+  return {rows.data, size_t(part.rows) * rows.columns};
 }
 
-void Plan::pass(const Step& step, size_t first_op, size_t end_op) {
-  if (first_op == end_op || step.rows == 0) return;
-  const size_t shared = nodes_.size() - ops_.size(), count = shared + end_op - first_op;
-  auto node = [&](size_t i) -> Node& { return *nodes_[i < shared ? i : first_op + i]; };
-  for (size_t i = 0; i < count; i++) node(i).prepare(step);
-  Pool::shared().run([&](Worker& worker) {
-    for (size_t i = 0; i < count; i++) {
-      worker.expect(i + 1 < count ? node(i + 1).ahead(worker.index()) : Ahead());
-      node(i).run(worker, step);
-    }
-  });
+void Plan::take_up(const Step& part) const {
+  if (part.part.first_layer == 0) return;
+  std::span<float> rows = rows_before(part.part.first_layer, part);
+  std::memcpy(rows.data(), kept_.data(), rows.size_bytes());
+}
+
+void Plan::keep(const Step& part) const {
+  if (part.part.end_layer == layers()) return;
+  std::span<float> rows = rows_before(part.part.end_layer, part);
+  std::memcpy(kept_.data(), rows.data(), rows.size_bytes());
+}
+
+/// What comes out of a pass to the end; logits are written where they belong.
+void Plan::give(const Track& track, const Step& step) const {
+  if (limits_.ends_in_logits) return;
+  RowBuffer last = track.buffer(ops_.back().writes);
+  std::memcpy(step.output, last.data, size_t(step.rows) * last.columns * sizeof(float));
 }
 
 void Plan::run(const Step& step) {
-  const Part& part = step.part;
-  Pool::shared().linger(part.rows == 0 ? std::chrono::microseconds(0) : kLinger);
-  if (part.rows == 0) {
-    pass(step, 0, ops_.size());
+  Pool& pool = Pool::shared();
+  pool.linger(step.part.rows == 0 ? std::chrono::microseconds(0) : kLinger);
+  if (step.part.rows > 0) return run_halves(step);
+  pool.run(Pass(*main_, step, 0, ops_.size()));
+  give(*main_, step);
+}
+
+void Plan::run_halves(const Step& step) {
+  Pool& pool = Pool::shared();
+  Halves halves(step, limits_);
+  const Step& part = halves.part;
+  Step& others = halves.others;
+  const size_t first = first_op(step.part.first_layer), end = first_op(step.part.end_layer);
+  if (step.threads > 1 && others.rows > 0 && others.rows <= beside_->max_rows()) {
+    take_up(part);
+    others.threads = threads_beside(halves, layers());
+    pool.run(Pass(*main_, part, first, end), Pass(*beside_, others, 0, ops_.size()),
+             others.threads);
+    give(*beside_, others);
   } else {
-    Step others = step;
-    others.rows -= part.rows;
-    while (others.sequence_count > 0 &&
-           others.sequences[others.sequence_count - 1].first_row >= others.rows) {
-      others.sequence_count--;
-    }
-    const size_t first = first_op(part.first_layer), end = first_op(part.end_layer);
-    pass(others, 0, first);
-    if (part.first_layer > 0) {
-      std::span<float> rows = part_rows(step, part.first_layer);
-      std::memcpy(rows.data(), kept_.data(), rows.size_bytes());
-    }
-    pass(step, first, end);
-    if (part.end_layer < layers()) {
-      std::span<float> rows = part_rows(step, part.end_layer);
-      std::memcpy(kept_.data(), rows.data(), rows.size_bytes());
-    }
-    pass(others, end, ops_.size());
+    pool.run(Pass(*main_, others, 0, ops_.size()));
+    give(*main_, others);
+    take_up(part);
+    pool.run(Pass(*main_, part, first, end));
   }
-  if (limits_.ends_in_logits) return;
-  RowBuffer last = buffer(ops_.back().writes);
-  std::memcpy(step.output, last.data, size_t(step.rows) * last.columns * sizeof(float));
+  keep(part);
+  if (step.part.end_layer == layers()) give(*main_, part);
 }
 
 }  // namespace ck

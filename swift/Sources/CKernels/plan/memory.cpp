@@ -6,9 +6,13 @@
 
 namespace ck {
 
+/// Few rows wait for memory, and threads for one another. Many compute, and are as fast first as
+/// beside.
+constexpr int kMostRowsBeside = 16;
+
 /// Rows that are needed no more give their slot to later ones: the smallest free slot that is wide
 /// enough, else the widest, widened. A residual that is not read again is added in place.
-void Plan::assign_slots() {
+std::vector<int> Plan::assign_slots() {
   std::vector<int> widths, free;
   auto take = [&](int columns) {
     auto best = free.end();
@@ -47,38 +51,28 @@ void Plan::assign_slots() {
       if (ends_here(id)) free.push_back(rows_[id].slot);
     }
   }
-  for (int width : widths) {
-    slots_.emplace_back().reserve(size_t(width) * limits_.max_rows * sizeof(float));
-  }
-}
-
-RowBuffer Plan::buffer(ck_rows id) const {
-  return {reinterpret_cast<float*>(slots_[rows_[id].slot].data()), rows_[id].columns};
+  return widths;
 }
 
 void Plan::seal() {
   if (sealed_) return;
   if (ops_.empty()) throw std::invalid_argument("the plan has no ops");
-  assign_slots();
-  for (auto& rotary : rotaries_) nodes_.push_back(rotary);
-  for (auto& schedule : schedules_) nodes_.push_back(schedule);
-  for (Op& op : ops_) nodes_.push_back(op.make(*this));
+  std::vector<int> slots = assign_slots();
+  main_ = std::make_unique<Track>(rows_, slots, limits_.max_rows);
+  beside_ = std::make_unique<Track>(rows_, slots, std::min(limits_.max_rows, kMostRowsBeside));
+  for (Op& op : ops_) {
+    for (Track* track : {main_.get(), beside_.get()}) track->add(op.make(*track));
+  }
   find_layers();
   sealed_ = true;
 }
 
-size_t Plan::bytes() const {
-  size_t bytes = scratch_.bytes() + kept_.bytes();
-  for (const Scratch& slot : slots_) bytes += slot.bytes();
-  for (auto& node : nodes_) bytes += node->scratch_bytes();
-  return bytes;
-}
+size_t Plan::bytes() const { return main_->bytes() + beside_->bytes() + kept_.bytes(); }
 
 void Plan::rest() {
-  scratch_.rest();
+  main_->rest();
+  beside_->rest();
   kept_.rest();
-  for (Scratch& slot : slots_) slot.rest();
-  for (auto& node : nodes_) node->rest();
 }
 
 }  // namespace ck

@@ -28,6 +28,7 @@ struct Step {
   int logit_count;
   const float* inputs;
   float* output;  // what the step returns
+  int threads;    // that share its work from the start
   Part part;
 };
 

@@ -65,7 +65,7 @@ Plan::Plan(ck_isa isa, int max_rows, std::shared_ptr<KvCache> kv) : isa_(isa), k
   limits_.max_rows = max_rows;
 }
 
-const Plan::Rows& Plan::rows(ck_rows id, const char* what) const {
+const Rows& Plan::rows(ck_rows id, const char* what) const {
   if (id < 0 || id >= int(rows_.size())) {
     refuse(std::string(what) + ": the plan has no rows " + std::to_string(id));
   }
@@ -106,7 +106,7 @@ ck_rows Plan::input(int columns) {
   if (columns < 1) refuse("a plan's input needs at least one column");
   if (limits_.input_columns > 0) refuse("the plan has an input already");
   ck_rows out = ck_rows(rows_.size());
-  record({}, kNone, columns, [=](Plan& p) { return std::make_shared<Input>(p.buffer(out)); });
+  record({}, kNone, columns, [=](Track& t) { return std::make_shared<Input>(t.buffer(out)); });
   limits_.input_columns = columns;
   return out;
 }
@@ -115,7 +115,7 @@ ck_rows Plan::embed(const ck_matrix& table) {
   expect(table);
   ck_rows out = ck_rows(rows_.size());
   record({}, kNone, table.columns,
-         [=, &table](Plan& p) { return make_embed(table, p.buffer(out)); });
+         [=, &table](Track& t) { return make_embed(table, t.buffer(out)); });
   limits_.vocabulary =
       limits_.vocabulary == 0 ? table.rows : std::min(limits_.vocabulary, int(table.rows));
   return out;
@@ -126,9 +126,9 @@ ck_rows Plan::norm_linear(ck_rows x, const float* weight, float epsilon, const c
   expect(x, matrix.columns, "normLinear");
   ck_rows out = ck_rows(rows_.size());
   auto norm = copied(weight, matrix.columns);
-  return record({x}, kNone, matrix.rows, [=, &matrix](Plan& p) {
-    return make_norm_linear(p.buffer(x), norm ? norm->data() : nullptr, epsilon, matrix,
-                            p.buffer(out), p.limits_.max_rows, p.scratch_);
+  return record({x}, kNone, matrix.rows, [=, &matrix](Track& t) {
+    return make_norm_linear(t.buffer(x), norm ? norm->data() : nullptr, epsilon, matrix,
+                            t.buffer(out), t.max_rows(), t.scratch());
   });
 }
 
@@ -140,14 +140,14 @@ ck_rows Plan::attend(ck_rows qkv, const ck_attention& a) {
   long long columns = (a.heads + 2ll * a.kv_heads) * a.head_dim;
   if (columns > INT32_MAX) refuse("an attention's rows are too wide");
   expect(qkv, int(columns), "attend");
-  auto rotary = rotary_for(a);
-  auto schedule = schedule_for(a);
+  auto frequencies = copied(a.inverse_frequencies, a.head_dim / 2);
   ck_rows out = ck_rows(rows_.size());
-  ck_attention attention = a;
-  attention.inverse_frequencies = nullptr;  // the rotary has them
   limits_.attends = true;
-  record({qkv}, kNone, a.heads * a.head_dim, [=](Plan& p) {
-    return make_attend(p.isa_, p.buffer(qkv), attention, p.kv_, rotary, schedule, p.buffer(out));
+  record({qkv}, kNone, a.heads * a.head_dim, [=, this](Track& t) {
+    ck_attention attention = a;
+    attention.inverse_frequencies = frequencies->data();
+    return make_attend(isa_, t.buffer(qkv), attention, kv_, t.rotary_for(attention),
+                       t.schedule_for(attention), t.buffer(out));
   });
   ops_.back().attends = true;
   return out;
@@ -158,10 +158,10 @@ ck_rows Plan::linear(ck_rows x, const ck_matrix& matrix, ck_rows residual) {
   expect(x, matrix.columns, "linear");
   if (residual != kNone) expect(residual, matrix.rows, "linear's residual");
   ck_rows out = ck_rows(rows_.size());
-  return record({x}, residual, matrix.rows, [=, &matrix](Plan& p) {
-    RowBuffer added = residual == kNone ? RowBuffer{} : p.buffer(residual);
-    return make_linear(p.buffer(x), matrix, residual == kNone ? nullptr : &added, p.buffer(out),
-                       p.limits_.max_rows, p.scratch_);
+  return record({x}, residual, matrix.rows, [=, &matrix](Track& t) {
+    RowBuffer added = residual == kNone ? RowBuffer{} : t.buffer(residual);
+    return make_linear(t.buffer(x), matrix, residual == kNone ? nullptr : &added, t.buffer(out),
+                       t.max_rows(), t.scratch());
   });
 }
 
@@ -173,11 +173,11 @@ ck_rows Plan::gated_linear(ck_rows gate_up, ck_activation activation, const ck_m
   expect(gate_up, 2 * matrix.columns, "gatedLinear");
   if (residual != kNone) expect(residual, matrix.rows, "gatedLinear's residual");
   ck_rows out = ck_rows(rows_.size());
-  return record({gate_up}, residual, matrix.rows, [=, &matrix](Plan& p) {
-    RowBuffer added = residual == kNone ? RowBuffer{} : p.buffer(residual);
-    return make_gated_linear(p.buffer(gate_up), activation, matrix,
-                             residual == kNone ? nullptr : &added, p.buffer(out),
-                             p.limits_.max_rows, p.scratch_);
+  return record({gate_up}, residual, matrix.rows, [=, &matrix](Track& t) {
+    RowBuffer added = residual == kNone ? RowBuffer{} : t.buffer(residual);
+    return make_gated_linear(t.buffer(gate_up), activation, matrix,
+                             residual == kNone ? nullptr : &added, t.buffer(out), t.max_rows(),
+                             t.scratch());
   });
 }
 
@@ -185,30 +185,12 @@ void Plan::logits(ck_rows x, const float* weight, float epsilon, const ck_matrix
   expect(matrix);
   expect(x, matrix.columns, "logits");
   auto norm = copied(weight, matrix.columns);
-  record({x}, kNone, 0, [=, &matrix](Plan& p) {
-    return make_logits(p.buffer(x), norm ? norm->data() : nullptr, epsilon, matrix,
-                       p.limits_.max_rows, p.scratch_);
+  record({x}, kNone, 0, [=, &matrix](Track& t) {
+    return make_logits(t.buffer(x), norm ? norm->data() : nullptr, epsilon, matrix, t.max_rows(),
+                       t.scratch());
   });
   limits_.ends_in_logits = true;
   limits_.output_columns = matrix.rows;
-}
-
-std::shared_ptr<Rotary> Plan::rotary_for(const ck_attention& a) {
-  for (auto& rotary : rotaries_) {
-    if (rotary->has(a.inverse_frequencies, a.head_dim)) return rotary;
-  }
-  rotaries_.push_back(
-      std::make_shared<Rotary>(a.inverse_frequencies, a.head_dim, limits_.max_rows));
-  return rotaries_.back();
-}
-
-std::shared_ptr<Schedule> Plan::schedule_for(const ck_attention& a) {
-  AttendGeometry geometry{a.heads, a.kv_heads, RecordLayout(a.head_dim).width, a.window};
-  for (auto& schedule : schedules_) {
-    if (schedule->geometry() == geometry) return schedule;
-  }
-  schedules_.push_back(std::make_shared<Schedule>(geometry));
-  return schedules_.back();
 }
 
 }  // namespace ck

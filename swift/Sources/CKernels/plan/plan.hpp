@@ -7,11 +7,9 @@
 #include <span>
 #include <vector>
 
-#include "../attend/rotary.hpp"
-#include "../attend/schedule.hpp"
 #include "../kv/kv.hpp"
 #include "../linear/scratch.hpp"
-#include "node.hpp"
+#include "track.hpp"
 
 namespace ck {
 
@@ -55,18 +53,12 @@ class Plan {
   void rest();
 
  private:
-  using Make = std::function<std::shared_ptr<Node>(Plan&)>;
+  using Make = std::function<std::shared_ptr<Node>(Track&)>;
   struct Op {
     std::vector<ck_rows> reads;
     ck_rows residual, writes;  // -1: none; `writes` may take the place of a residual's last use
     Make make;
     bool attends = false;
-  };
-  /// Rows between two ops, and the slot of memory they lie in.
-  struct Rows {
-    int columns;
-    int slot = -1;
-    size_t last_use = 0;  // the last op that reads them
   };
   /// Ops up to `end_op`. Those after it read one result of the ops before it, `out`.
   struct Layer {
@@ -77,27 +69,23 @@ class Plan {
   const Rows& rows(ck_rows id, const char* what) const;
   void expect(ck_rows id, int columns, const char* what) const;
   void expect(const ck_matrix& matrix) const;
-  void assign_slots();
-  RowBuffer buffer(ck_rows id) const;
-  std::shared_ptr<Rotary> rotary_for(const ck_attention& attention);
-  std::shared_ptr<Schedule> schedule_for(const ck_attention& attention);
+  std::vector<int> assign_slots();
   void find_layers();
   ck_rows only_result_before(size_t op) const;
   size_t first_op(int layer) const { return layer == 0 ? 0 : layers_[layer - 1].end_op; }
-  void pass(const Step& step, size_t first_op, size_t end_op);
-  std::span<float> part_rows(const Step& step, int layer) const;
+  void run_halves(const Step& step);
+  std::span<float> rows_before(int layer, const Step& part) const;
+  void take_up(const Step& part) const;
+  void keep(const Step& part) const;
+  void give(const Track& track, const Step& step) const;
 
   ck_isa isa_;
   std::shared_ptr<KvCache> kv_;
   PlanLimits limits_;
   std::vector<Op> ops_;
   std::vector<Rows> rows_;
-  std::vector<std::shared_ptr<Rotary>> rotaries_;
-  std::vector<std::shared_ptr<Schedule>> schedules_;
   bool sealed_ = false;
-  std::vector<Scratch> slots_;
-  Scratch scratch_;
-  std::vector<std::shared_ptr<Node>> nodes_;  // what ops share, then one for each op
+  std::unique_ptr<Track> main_, beside_;
   std::vector<Layer> layers_;
   Scratch kept_;  // rows between two layers
 };

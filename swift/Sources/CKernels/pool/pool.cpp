@@ -82,6 +82,20 @@ struct Leave {};
 
 }  // namespace
 
+/// A body and its loops. Their pieces are numbered in one row, so that a thread that is behind
+/// claims nothing of a later loop. Those that are dealt are claimed where they are dealt.
+struct Lane {
+  alignas(64) std::atomic<long long> claimed{0};
+  alignas(64) std::atomic<long long> done{0};
+  const Pool::Body* body = nullptr;
+
+  void begin(const Pool::Body& work) {
+    claimed = 0;
+    done = 0;
+    body = &work;
+  }
+};
+
 // What the threads of a region share. It lives as long as the pool, since threads may look at it
 // after a region has ended. All operations are sequentially consistent: "I am in" and "it is over",
 // and "I sleep" and "it is done", are each written by one side before it reads the other's.
@@ -100,14 +114,11 @@ class Region {
   const int size;
   std::deque<Seat> seats;
 
-  // Pieces of all loops of a region are numbered in one row, so that a thread that is behind claims
-  // nothing of a later loop. Those that are dealt are claimed where they are dealt.
-  alignas(64) std::atomic<long long> claimed{0};
-  alignas(64) std::atomic<long long> done{0};
+  Lane lane, beside;
+  int beside_threads = 0;                       // that start with it: the last
   alignas(64) std::atomic<uint64_t> number{0};  // odd while a region is open
   std::atomic<bool> failed{false};
   std::atomic<bool> stopping{false};
-  const std::function<void(Worker&)>* body = nullptr;
 
   std::mutex exception_mutex;
   std::exception_ptr exception;
@@ -125,9 +136,10 @@ class Region {
   }
 
   void work(int index) noexcept {
-    Worker worker(*this, index);
+    const bool starts_beside = index >= size - beside_threads;
     try {
-      (*body)(worker);
+      take_part(starts_beside ? beside : lane, index);
+      take_part(starts_beside ? lane : beside, index);
     } catch (const Leave&) {
     } catch (...) {
       fail(std::current_exception());
@@ -153,11 +165,11 @@ class Region {
     }
   }
 
-  void run(const std::function<void(Worker&)>& work_of_all) {
-    claimed = 0;
-    done = 0;
+  void run(const Pool::Body& body, const Pool::Body& other, int threads) {
+    lane.begin(body);
+    beside.begin(other);
+    beside_threads = std::min(threads, size - 1);
     failed = false;
-    body = &work_of_all;
     number++;
     opened.wake();
     work(0);
@@ -167,14 +179,18 @@ class Region {
   }
 
  private:
+  void take_part(Lane& in, int index) {
+    if (!*in.body) return;
+    Worker worker(*this, in, index);
+    (*in.body)(worker);
+  }
+
   /// Whether the thread is out; a waiting one is put out.
   static bool left(std::atomic<uint32_t>& place) {
     uint32_t waiting = kWaiting;
     return place == kOut || place.compare_exchange_strong(waiting, kOut);
   }
 };
-
-int Worker::size() const { return region_.size; }
 
 void* Worker::scratch(size_t bytes) {
   Region::Seat& seat = region_.seats[index_];
@@ -205,15 +221,15 @@ void Worker::for_each_piece(int pieces, void (*body)(void*, int), void* context)
   long long first = claimed_before_, end = first + pieces;
   claimed_before_ = end;
 
-  long long seen = r.claimed;
+  long long seen = lane_.claimed;
   while (true) {
     if (r.failed) throw Leave();
     long long next = std::max(seen, first);  // dealt pieces are not claimed here
     if (next >= end) break;
-    if (!r.claimed.compare_exchange_weak(seen, next + 1)) continue;
+    if (!lane_.claimed.compare_exchange_weak(seen, next + 1)) continue;
     body(context, static_cast<int>(next - first));
     finish(1, end);
-    seen = r.claimed;
+    seen = lane_.claimed;
   }
   wait(end);
 }
@@ -233,13 +249,13 @@ void Worker::for_each_dealt(Deal& deal, void (*body)(void*, int), void* context)
 
 /// Counts pieces as done, of a loop whose pieces end at `end`.
 void Worker::finish(int pieces, long long end) {
-  if ((region_.done += pieces) == end) region_.finished.wake();
+  if ((lane_.done += pieces) == end) region_.finished.wake();
 }
 
 /// Until all pieces before `end` are done.
 void Worker::wait(long long end) {
   Region& r = region_;
-  auto over = [&] { return r.done >= end || r.failed; };
+  auto over = [&] { return lane_.done >= end || r.failed; };
   if (!over()) {
     std::atomic<uint32_t>& place = r.seats[index_].place;
     uint32_t waiting = Region::kWaiting;
@@ -339,11 +355,11 @@ int Pool::configure(int threads) {
 
 void Pool::linger(std::chrono::microseconds longer) { awake = kSpin + longer; }
 
-void Pool::run(const std::function<void(Worker&)>& body) {
+void Pool::run(const Body& body, const Body& beside, int threads) {
   Crew& c = crew();
   std::lock_guard lock(c.mutex);
   c.muster();
-  c.region->run(body);
+  c.region->run(body, beside, threads);
 }
 
 }  // namespace ck

@@ -14,6 +14,7 @@
 namespace ck {
 
 class Region;
+struct Lane;
 
 /// Memory that a thread is going to read.
 struct Ahead {
@@ -24,11 +25,10 @@ struct Ahead {
 /// One thread's place in a parallel region.
 class Worker {
  public:
-  Worker(Region& region, int index) : region_(region), index_(index) {}
+  Worker(Region& region, Lane& lane, int index) : region_(region), lane_(lane), index_(index) {}
 
-  /// 0 ..< size(); 0 is the thread that called Pool::run.
+  /// 0 is the thread that called Pool::run.
   int index() const { return index_; }
-  int size() const;
   /// Memory of this thread's own, 64-byte aligned, its contents undefined: kept from region to
   /// region and grown when needed. Throws std::bad_alloc.
   void* scratch(size_t bytes);
@@ -71,8 +71,9 @@ class Worker {
   void fetch_ahead();
 
   Region& region_;
+  Lane& lane_;
   int index_;
-  long long claimed_before_ = 0;  // pieces of the region's earlier loops
+  long long claimed_before_ = 0;  // pieces of the lane's earlier loops
   Ahead ahead_;
 };
 
@@ -88,11 +89,16 @@ class Pool {
   /// Threads, the caller's included; 0: the machine's share. In force from the next region on.
   int configure(int threads);
 
+  using Body = std::function<void(Worker&)>;
   /// Runs body(worker) on the caller and on those threads that come in time, and returns when every
   /// piece is done and no other thread is inside: one that waits for pieces, awake or not, is sent
   /// home by an exception of the pool's own, which body lets through. An exception on any thread
   /// ends the region's other pieces and is rethrown here. Callers on several threads take turns.
-  void run(const std::function<void(Worker&)>& body);
+  void run(const Body& body) { run(body, nullptr, 0); }
+  /// Runs two bodies side by side, whose loops have nothing to do with one another: the last
+  /// `threads` of the pool, the caller never, start with `beside`, the others with `body`, and each
+  /// goes on with the other one then.
+  void run(const Body& body, const Body& beside, int threads);
   /// Threads wait for a region awake for a moment, and from now on for so much longer.
   void linger(std::chrono::microseconds longer);
 
