@@ -144,8 +144,10 @@ void Plan::run_halves(const Step& step) {
              others.threads);
     give(*beside_, others);
   } else {
-    pool.run(Pass(*main_, others, 0, ops_.size()));
-    give(*main_, others);
+    if (others.rows > 0) {
+      pool.run(Pass(*main_, others, 0, ops_.size()));
+      give(*main_, others);
+    }
     take_up(part);
     pool.run(Pass(*main_, part, first, end));
   }

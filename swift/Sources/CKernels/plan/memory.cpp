@@ -6,8 +6,8 @@
 
 namespace ck {
 
-/// Few rows wait for memory, and threads for one another. Many compute, and are as fast first as
-/// beside.
+/// Few rows wait for memory, and threads for one another, so that they cost less beside a prompt's
+/// rows than before them: measured up to so many.
 constexpr int kMostRowsBeside = 16;
 
 /// Rows that are needed no more give their slot to later ones: the smallest free slot that is wide

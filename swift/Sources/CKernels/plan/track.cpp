@@ -53,7 +53,7 @@ Pass::Pass(Track& track, const Step& step, size_t first_op, size_t end_op)
     : track_(track),
       step_(step),
       first_op_(first_op),
-      count_(step.rows == 0 ? 0 : track.shared_.size() + end_op - first_op) {
+      count_(track.shared_.size() + end_op - first_op) {
   for (size_t i = 0; i < count_; i++) node(i).prepare(step);
 }
 

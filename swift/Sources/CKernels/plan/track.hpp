@@ -52,7 +52,7 @@ class Track {
   std::vector<std::shared_ptr<Node>> nodes_;   // one for each op
 };
 
-/// Some ops of a track, on a step. Prepares their nodes; the step outlives it.
+/// Some ops of a track, on a step, which has rows. Prepares their nodes; the step outlives it.
 class Pass {
  public:
   Pass(Track& track, const Step& step, size_t first_op, size_t end_op);

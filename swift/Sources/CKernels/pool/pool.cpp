@@ -115,7 +115,8 @@ class Region {
   std::deque<Seat> seats;
 
   Lane lane, beside;
-  int beside_threads = 0;                       // that start with it: the last
+  int beside_threads = 0;  // that start with it: the last
+
   alignas(64) std::atomic<uint64_t> number{0};  // odd while a region is open
   std::atomic<bool> failed{false};
   std::atomic<bool> stopping{false};
