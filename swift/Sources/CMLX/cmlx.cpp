@@ -124,7 +124,10 @@ int cmlx_async_eval(const cmlx_array* arrays, int count, cmlx_error* error) {
 }
 
 int cmlx_eval(const cmlx_array* arrays, int count, cmlx_error* error) {
-  return guarded(error, [&] { mx::eval(values_of(arrays, count)); });
+  return guarded(error, [&] {
+    mx::eval(values_of(arrays, count));
+    for (int i = 0; i < count; i++) cmlx::check(*arrays[i]);
+  });
 }
 
 int cmlx_array_copy(cmlx_stream stream, cmlx_array a, void* out, size_t bytes, cmlx_error* error) {
@@ -134,6 +137,7 @@ int cmlx_array_copy(cmlx_stream stream, cmlx_array a, void* out, size_t bytes, c
     }
     mx::array value = a->value;
     value.eval();
+    cmlx::check(*a);
     // Only if need be: an op issued now would wait for the step that is in flight.
     if (!value.flags().row_contiguous) {
       value = mx::contiguous(value, false, stream->value);

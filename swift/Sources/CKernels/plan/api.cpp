@@ -17,8 +17,13 @@ namespace mx = mlx::core;
 /// inputs: none, or the tokens that the step before has drawn. output: what ck_plan_step describes.
 class StepPrimitive : public mx::UnaryPrimitive {
  public:
-  StepPrimitive(mx::Stream stream, const ck_plan& plan, std::shared_ptr<const ck::StepData> data)
-      : UnaryPrimitive(stream), plan_(plan.plan), outputs_(plan.outputs), data_(std::move(data)) {}
+  StepPrimitive(mx::Stream stream, const ck_plan& plan, std::shared_ptr<const ck::StepData> data,
+                std::shared_ptr<cmlx::Outcome> outcome)
+      : UnaryPrimitive(stream),
+        plan_(plan.plan),
+        outputs_(plan.outputs),
+        data_(std::move(data)),
+        outcome_(std::move(outcome)) {}
 
   void eval_cpu(const std::vector<mx::array>& inputs, mx::array& out) override {
     const int32_t* previous = nullptr;
@@ -33,7 +38,8 @@ class StepPrimitive : public mx::UnaryPrimitive {
     outputs_->allocate(out);
     mx::cpu::get_command_encoder(stream()).dispatch(
         [plan = plan_, data = data_, previous, keep = std::move(keep), output = out.data<float>(),
-         keep_output = out.data_shared_ptr()] { replay(*plan, *data, previous, output); });
+         keep_output = out.data_shared_ptr(),
+         outcome = outcome_] { outcome->of([&] { replay(*plan, *data, previous, output); }); });
   }
 
   void eval_gpu(const std::vector<mx::array>&, mx::array&) override {
@@ -66,6 +72,7 @@ class StepPrimitive : public mx::UnaryPrimitive {
   std::shared_ptr<ck::Plan> plan_;
   std::shared_ptr<ck::Outputs> outputs_;
   std::shared_ptr<const ck::StepData> data_;
+  std::shared_ptr<cmlx::Outcome> outcome_;
 };
 
 /// How many tokens `previous` holds. Throws std::invalid_argument for other than int32 [count].
@@ -161,11 +168,15 @@ int ck_plan_step(ck_plan* plan, cmlx_stream stream, const ck_step* step, cmlx_ar
     const ck::PlanLimits& limits = plan->plan->limits();
     auto data = std::make_shared<const ck::StepData>(*plan, *step, token_count(previous));
     int rows = limits.ends_in_logits ? int(data->logit_rows.size()) : data->rows();
+    auto outcome =
+        std::make_shared<cmlx::Outcome>(previous == nullptr ? nullptr : previous->outcome);
     std::vector<mx::array> inputs;
     if (previous != nullptr) inputs.push_back(previous->value);
-    *logits = cmlx::boxed(mx::array(
-        {rows, limits.output_columns}, mx::float32,
-        std::make_shared<StepPrimitive>(stream->value, *plan, std::move(data)), std::move(inputs)));
+    auto primitive =
+        std::make_shared<StepPrimitive>(stream->value, *plan, std::move(data), outcome);
+    *logits = cmlx::boxed(mx::array({rows, limits.output_columns}, mx::float32,
+                                    std::move(primitive), std::move(inputs)),
+                          std::move(outcome));
   });
 }
 

@@ -59,6 +59,6 @@ extern "C" int ck_ref_sample(cmlx_stream stream, cmlx_array logits, const ck_sam
       mx::array row = mx::take(logits->value, i, 0, s);
       tokens.push_back(mx::astype(drawn(row, rows[i], s), mx::int32, s));
     }
-    *out = cmlx::boxed(mx::stack(tokens, 0, s));
+    *out = cmlx::boxed(mx::stack(tokens, 0, s), logits->outcome);
   });
 }

@@ -137,8 +137,9 @@ void Rows::draw(int row, const float* logits, int vocabulary, int32_t* tokens,
 /// logprobs, int32 [entries, 3].
 class SamplePrimitive : public mx::Primitive {
  public:
-  SamplePrimitive(mx::Stream stream, std::shared_ptr<const Rows> rows)
-      : Primitive(stream), rows_(std::move(rows)) {}
+  SamplePrimitive(mx::Stream stream, std::shared_ptr<const Rows> rows,
+                  std::shared_ptr<cmlx::Outcome> outcome)
+      : Primitive(stream), rows_(std::move(rows)), outcome_(std::move(outcome)) {}
 
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
     const mx::array& logits = inputs[0];
@@ -152,10 +153,12 @@ class SamplePrimitive : public mx::Primitive {
     }
     auto* logprobs =
         outputs.size() < 2 ? nullptr : reinterpret_cast<ck_logprob*>(outputs[1].data<int32_t>());
-    mx::cpu::get_command_encoder(stream()).dispatch(
-        [rows = rows_, vocabulary = logits.shape(1), x = logits.data<float>(),
-         tokens = outputs[0].data<int32_t>(), logprobs,
-         keep = std::move(keep)] { draw(*rows, vocabulary, x, tokens, logprobs); });
+    mx::cpu::get_command_encoder(stream()).dispatch([rows = rows_, vocabulary = logits.shape(1),
+                                                     x = logits.data<float>(),
+                                                     tokens = outputs[0].data<int32_t>(), logprobs,
+                                                     keep = std::move(keep), outcome = outcome_] {
+      outcome->of([&] { draw(*rows, vocabulary, x, tokens, logprobs); });
+    });
   }
 
   void eval_gpu(const std::vector<mx::array>&, std::vector<mx::array>&) override {
@@ -176,6 +179,7 @@ class SamplePrimitive : public mx::Primitive {
   }
 
   std::shared_ptr<const Rows> rows_;
+  std::shared_ptr<cmlx::Outcome> outcome_;
 };
 
 }  // namespace
@@ -199,10 +203,11 @@ extern "C" int ck_sample(cmlx_stream stream, cmlx_array logits, const ck_samplin
       types.push_back(mx::int32);
     }
     mx::Stream s = stream->value;
+    auto outcome = std::make_shared<cmlx::Outcome>(logits->outcome);
     auto outputs = mx::array::make_arrays(
-        shapes, types, std::make_shared<SamplePrimitive>(s, std::move(checked)), {x});
-    cmlx_array first = cmlx::boxed(outputs[0]);
-    *logprobs = outputs.size() > 1 ? cmlx::boxed(outputs[1]) : nullptr;
+        shapes, types, std::make_shared<SamplePrimitive>(s, std::move(checked), outcome), {x});
+    cmlx_array first = cmlx::boxed(outputs[0], outcome);
+    *logprobs = outputs.size() > 1 ? cmlx::boxed(outputs[1], outcome) : nullptr;
     *tokens = first;
   });
 }

@@ -54,7 +54,7 @@ size_t cmlx_array_bytes(cmlx_array a);
 
 /* Starts evaluation and returns. */
 int cmlx_async_eval(const cmlx_array* arrays, int count, cmlx_error* error);
-/* Evaluates and waits. An error inside a kernel arrives here. */
+/* Evaluates and waits. An error inside a kernel arrives here, and in cmlx_array_copy. */
 int cmlx_eval(const cmlx_array* arrays, int count, cmlx_error* error);
 /* Evaluates and copies, row major; `bytes` must equal cmlx_array_bytes. */
 int cmlx_array_copy(cmlx_stream stream, cmlx_array a, void* out, size_t bytes, cmlx_error* error);
