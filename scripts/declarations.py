@@ -8,17 +8,28 @@ import re
 from pathlib import Path
 
 # The branches a C compiler takes through the header on every platform that is supported.
-_CONDITIONS = {
-    "ifndef VLLM_SWIFT_H": True,
-    "ifdef __cplusplus": False,
-    "if defined(__GNUC__)": True,
-}
+_CONDITIONS = {"ifdef __cplusplus": False, "if defined(__GNUC__)": True}
+_GUARD = re.compile(r"ifndef VLLM_SWIFT_(\w+_)?H$")
+_PART = re.compile(r'^#include "([\w/]+\.h)"$', flags=re.MULTILINE)
 _INTEGER_MACRO = re.compile(r"define\s+(\w+)\s+(\d+)$")
-_IGNORED = re.compile(r"(include\s+<\w+\.h>|define\s+(VLLM_SWIFT_H|VSW_API\b.*))$")
+_IGNORED = re.compile(r"(include\s+<\w+\.h>|define\s+(VLLM_SWIFT_(\w+_)?H|VSW_API\b.*))$")
 
 
 class HeaderError(Exception):
     """The header holds a preprocessor line that this module does not know."""
+
+
+def read_header(path: Path) -> str:
+    """Returns a header's text with the headers that it includes by quotes in place, each once."""
+    seen: set[Path] = set()
+
+    def text(part: Path) -> str:
+        if part in seen:
+            return ""
+        seen.add(part)
+        return _PART.sub(lambda include: text(part.parent / include[1]), part.read_text())
+
+    return text(path)
 
 
 def preprocess(header: str) -> str:
@@ -37,7 +48,9 @@ def preprocess(header: str) -> str:
                 lines.append(re.sub(r"\bVSW_API\s+", "", line.rstrip()))
             continue
         directive = " ".join(stripped[1:].split())
-        if directive in _CONDITIONS:
+        if _GUARD.match(directive):
+            taken.append(True)
+        elif directive in _CONDITIONS:
             taken.append(_CONDITIONS[directive])
         elif directive == "else" and taken:
             taken[-1] = not taken[-1]

@@ -202,7 +202,7 @@ def build() -> None:
     built = build_product("vllmswift")
     with replacing(LIBRARY) as new:
         shutil.copyfile(built, new)
-    header = HEADER.read_text()
+    header = declarations.read_header(HEADER)
     with replacing(DECLARATIONS) as new:
         declarations.write_module(header, "vllm_swift_engine._ffi._declarations", new)
     with replacing(BUILD_INFO) as new:

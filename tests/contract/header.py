@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-HEADER = ROOT / "swift/Sources/CVLLMSwift/include/vllm_swift.h"
+INCLUDE = ROOT / "swift/Sources/CVLLMSwift/include"
 
 
 class Layout(NamedTuple):
@@ -19,11 +19,18 @@ class Layout(NamedTuple):
     fields: dict[str, tuple[int, int]]
 
 
+def header_files() -> dict[str, str]:
+    """Returns the text of vllm_swift.h and of the headers that it is made of, by their paths."""
+    paths = sorted(INCLUDE.rglob("*.h"))
+    return {path.relative_to(INCLUDE).as_posix(): path.read_text() for path in paths}
+
+
 class Header:
     """What the header declares, by name."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, files: dict[str, str]) -> None:
+        self.files = files
+        self.text = text = "".join(files.values())
         code = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
         self.functions = re.findall(r"\bVSW_API\s[^;]*?\b(vsw_\w+)\s*\(", code)
         self.void_functions = re.findall(r"\bVSW_API\s+void\s+(vsw_\w+)\s*\(", code)
@@ -37,6 +44,11 @@ class Header:
             for name in re.findall(r"(VSW_\w+)\s*=", body)
         ] + re.findall(r"#define (VSW_\w+)\s+\d+\s*$", code, re.MULTILINE)
 
+    def altered(self, before: str, after: str) -> Header:
+        """Returns the header with other words in one place."""
+        assert self.text.count(before) == 1, f"{before!r} is there {self.text.count(before)} times"
+        return Header({name: text.replace(before, after) for name, text in self.files.items()})
+
 
 class Compiled(NamedTuple):
     """What a C compiler makes of a header."""
@@ -49,7 +61,9 @@ def compile_header(header: Header, folder: Path) -> Compiled:
     """Compiles a program over the header that prints its layouts and constants, and runs it."""
     compiler = shutil.which("cc") or shutil.which("clang")
     assert compiler is not None, "install a C compiler (cc or clang): the contract is checked by it"
-    (folder / "vllm_swift.h").write_text(header.text)
+    for name, text in header.files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
     lines = []
     for name, fields in header.structs.items():
         lines.append(f'printf("%zu %s\\n", sizeof({name}), "{name}");')

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from scripts.declarations import HeaderError, abi_version, preprocess
+from scripts.declarations import HeaderError, abi_version, preprocess, read_header
 
 
 def test_guards_includes_and_comments_go_and_declarations_stay() -> None:
@@ -31,6 +33,18 @@ def test_guards_includes_and_comments_go_and_declarations_stay() -> None:
     """
     kept = [line.strip() for line in preprocess(header).splitlines()]
     assert kept == ["#define VSW_ABI_VERSION 7", "uint32_t vsw_one(void);"]
+
+
+def test_a_header_that_two_others_include_is_taken_once(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "all.h").write_text('#include "parts/a.h"\n#include "parts/b.h"\n')
+    (tmp_path / "parts/a.h").write_text('#include <stdint.h>\n#include "b.h"\nint a(void);\n')
+    (tmp_path / "parts/b.h").write_text("int b(void);\n")
+    kept = [line for line in read_header(tmp_path / "all.h").splitlines() if line]
+    assert kept == ["#include <stdint.h>", "int b(void);", "int a(void);"]
+    (tmp_path / "parts/b.h").unlink()
+    with pytest.raises(FileNotFoundError, match=r"b\.h"):
+        read_header(tmp_path / "all.h")
 
 
 @pytest.mark.parametrize(

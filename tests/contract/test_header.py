@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from tests.contract.header import (
-    HEADER,
     ROOT,
     Compiled,
     Header,
     Layout,
     compile_header,
     exported_symbols,
+    header_files,
 )
 from vllm_swift_engine import errors
 from vllm_swift_engine._ffi import _build_info
@@ -30,7 +30,7 @@ LIBRARY_NAME = "libvllmswift.dylib" if sys.platform == "darwin" else "libvllmswi
 
 @pytest.fixture(scope="module")
 def header() -> Header:
-    return Header(HEADER.read_text())
+    return Header(header_files())
 
 
 @pytest.fixture(scope="module")
@@ -164,15 +164,14 @@ def test_an_additional_export_is_seen(tmp_path: Path) -> None:
 def test_a_changed_struct_is_a_difference(
     header: Header, tmp_path: Path, before: str, after: str, culprit: str
 ) -> None:
-    assert before in header.text
-    altered = compile_header(Header(header.text.replace(before, after, 1)), tmp_path)
+    altered = compile_header(header.altered(before, after), tmp_path)
     found = differences(altered.layouts, cffi_layouts(ffi))
     assert any(line.startswith(f"{culprit}:") for line in found)
 
 
 def test_a_changed_constant_is_a_difference(header: Header, tmp_path: Path) -> None:
-    text = header.text.replace("VSW_ERROR_CLOSED = 90", "VSW_ERROR_CLOSED = 93")
-    altered = compile_header(Header(text), tmp_path)
+    header_with = header.altered("VSW_ERROR_CLOSED = 90", "VSW_ERROR_CLOSED = 93")
+    altered = compile_header(header_with, tmp_path)
     found = differences(altered.constants, cffi_constants(ffi, header.constants))
     assert found == ["VSW_ERROR_CLOSED: 93 != 90"]
     assert differences(error_codes(altered.constants), swift_error_codes()) == found

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from tests.contract.header import HEADER, ROOT, Header
+from tests.contract.header import ROOT, Header, header_files
 
-VOID_FUNCTIONS = Header(HEADER.read_text()).void_functions
+VOID_FUNCTIONS = Header(header_files()).void_functions
 
 FALLIBLE = [
     "bad_file_handles",
