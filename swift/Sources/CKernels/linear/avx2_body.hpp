@@ -1,8 +1,11 @@
 // linear for registers of 8 lanes: a panel is done in halves of 8 outputs. Included by one file per
 // way to make integer dot products, after it has defined
-//   template <Layout layout, int half, int rows>
-//   void add_dots(const uint8_t* values, const int8_t* const (&x)[rows], __m256i (&dots)[rows]);
-// which adds the products of half a group of 32 columns with 8 outputs. All has internal linkage.
+//   template <Layout layout> __m256i load_codes(const uint8_t* values, int quad);
+//   template <Layout layout>
+//   __m256i half_dots(const __m256i (&codes)[4], const int8_t* x, const ActivationGroup& group,
+//                     int half);
+// the codes of 4 columns of 8 outputs, and the dot products of those of 16 columns with a row's.
+// All has internal linkage.
 
 namespace ck {
 namespace {
@@ -40,31 +43,22 @@ void store(__m256 sum, const LinearTask& t, int row, int column) {
   _mm256_maskstore_ps(t.out + offset, mask, sum);
 }
 
-/// What a half's dot product of unsigned weights has too much.
-template <Layout layout>
-__m256i first_dot(const ActivationGroup& group, int half) {
-  if constexpr (layout == Layout::s4) return _mm256_set1_epi32(group.offset4[half]);
-  if constexpr (layout == Layout::s8) return _mm256_set1_epi32(group.offset8[half]);
-  if constexpr (has_half_scales(layout)) {
-    return _mm256_set1_epi32(group.offset4[half] / 8 * zero_point(layout));
-  }
-  return _mm256_setzero_si256();
-}
-
 /// scaled[r] += half a group of 32 columns of row r times 8 outputs, before the weights' scale; or
 /// = where that is the half's own.
 template <Layout layout, int half, int rows>
 void add_half(const uint8_t* values, const int8_t* const (&x)[rows],
               const ActivationGroup* const (&groups)[rows], int g, __m256 (&scaled)[rows]) {
-  __m256i dots[rows];
+  __m256i codes[4];
 #pragma clang loop unroll(full)
-  for (int r = 0; r < rows; r++) dots[r] = first_dot<layout>(groups[r][g], half);
-  add_dots<layout, half, rows>(values, x, dots);
+  for (int j = 0; j < 4; j++) codes[j] = load_codes<layout>(values, 4 * half + j);
+  // Row by row, so that the codes are all that has to stay in registers.
 #pragma clang loop unroll(full)
   for (int r = 0; r < rows; r++) {
-    __m256 dot = _mm256_cvtepi32_ps(dots[r]), scale = _mm256_set1_ps(groups[r][g].scale[half]);
-    scaled[r] = half == 0 || has_half_scales(layout) ? _mm256_mul_ps(dot, scale)
-                                                     : _mm256_fmadd_ps(dot, scale, scaled[r]);
+    const ActivationGroup& group = groups[r][g];
+    __m256 dots = _mm256_cvtepi32_ps(half_dots<layout>(codes, x[r] + 16 * half, group, half));
+    __m256 scale = _mm256_set1_ps(group.scale[half]);
+    scaled[r] = half == 0 || has_half_scales(layout) ? _mm256_mul_ps(dots, scale)
+                                                     : _mm256_fmadd_ps(dots, scale, scaled[r]);
   }
 }
 
@@ -74,17 +68,22 @@ void add_scaled(const __m256 (&scaled)[rows], __m256 scale, __m256 (&sums)[rows]
   for (int r = 0; r < rows; r++) sums[r] = _mm256_fmadd_ps(scaled[r], scale, sums[r]);
 }
 
+/// What GGUF's types become. Known when compiled, it makes the loop over groups a plain one.
+template <Layout layout>
+constexpr PanelFormat kUsual = {layout, ScaleType::f16, 1};
+
 /// `rows` rows of x, from `row` on, times 8 outputs of a panel: the lower or the upper half.
-template <Layout layout, int rows>
+template <Layout layout, int rows, bool usual>
 void multiply_half(const LinearTask& t, int panel, int half, int row) {
+  const PanelFormat format = usual ? kUsual<layout> : t.format;
   const int groups = t.x.columns / kGroupColumns;
-  const size_t scale_bytes = t.format.scale_bytes();
-  const size_t scale_stride = t.format.scale_stride();
+  const size_t scale_bytes = format.scale_bytes();
+  const size_t scale_stride = format.scale_stride();
   const size_t second_offset = kPanelRows * scale_bytes;
-  const size_t group_bytes = t.format.group_bytes();
+  const size_t group_bytes = format.group_bytes();
   const uint8_t *at = t.panels + panel * t.panel_bytes, *scales = at;
-  const int scales_a_block = t.format.scales_a_block();
-  const size_t block_scale_bytes = t.format.block_scale_bytes();
+  const int scales_a_block = format.scales_a_block();
+  const size_t block_scale_bytes = format.block_scale_bytes();
   constexpr int kLines = code_bits(layout) + 1;  // scales, and a group
 
   const int8_t* x[rows];
@@ -96,19 +95,19 @@ void multiply_half(const LinearTask& t, int panel, int half, int row) {
     sums[r] = _mm256_setzero_ps();
   }
   int scales_left = 0;  // in the block
-  for (int first = 0; first < groups; first += t.format.groups_per_scale, scales += scale_stride) {
+  for (int first = 0; first < groups; first += format.groups_per_scale, scales += scale_stride) {
     if (scales_left == 0) {
       scales = at + half * kLanes * scale_bytes;
       at += block_scale_bytes;
       scales_left = scales_a_block;
     }
     scales_left--;
-    const __m256 scale = load_scales(scales, t.format.scale_type);
+    const __m256 scale = load_scales(scales, format.scale_type);
     __m256 second;  // biases, or the second half's scales
     if constexpr (has_bias(layout) || has_half_scales(layout)) {
-      second = load_scales(scales + second_offset, t.format.scale_type);
+      second = load_scales(scales + second_offset, format.scale_type);
     }
-    int last = first + t.format.groups_per_scale;
+    int last = first + format.groups_per_scale;
     if (last > groups) last = groups;
     for (int g = first; g < last; g++, at += group_bytes) {
       if (rows > 1 && half == 0) prefetch<kLines>(at - 64);
@@ -171,7 +170,11 @@ void multiply_panels(const LinearTask& t, int row) {
       if constexpr (is_float(layout)) {
         multiply_float_half<layout, rows>(t, panel, half, row);
       } else {
-        multiply_half<layout, rows>(t, panel, half, row);
+        if (t.format == kUsual<layout>) {
+          multiply_half<layout, rows, true>(t, panel, half, row);
+        } else {
+          multiply_half<layout, rows, false>(t, panel, half, row);
+        }
       }
     }
   }

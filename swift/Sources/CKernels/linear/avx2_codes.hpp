@@ -30,5 +30,19 @@ __m256i load_quad(const uint8_t* values, int j) {
   return codes;
 }
 
+inline __m256i four_columns(const int8_t* x) {
+  return _mm256_set1_epi32(*reinterpret_cast<const int32_t*>(x));
+}
+
+/// What a half's dot products of unsigned codes have too much, off them.
+template <Layout layout>
+__m256i less_zero_point(__m256i dots, const ActivationGroup& group, int half) {
+  int32_t offset = 0;
+  if constexpr (layout == Layout::s4) offset = group.offset4[half];
+  if constexpr (layout == Layout::s8) offset = group.offset8[half];
+  if constexpr (has_half_scales(layout)) offset = group.offset4[half] / 8 * zero_point(layout);
+  return zero_point(layout) == 0 ? dots : _mm256_add_epi32(dots, _mm256_set1_epi32(offset));
+}
+
 }  // namespace
 }  // namespace ck

@@ -12,22 +12,20 @@
 namespace ck {
 namespace {
 
-/// dots[r] += w * columns 4 quad ... 4 quad + 3 of row r
-template <int rows>
-void add_quads(__m256i w, const int8_t* const (&x)[rows], int quad, __m256i (&dots)[rows]) {
+template <Layout layout>
+__m256i half_dots(const __m256i (&codes)[4], const int8_t* x, const ActivationGroup& group,
+                  int half) {
+  __m256i dots = _mm256_setzero_si256();
 #pragma clang loop unroll(full)
-  for (int r = 0; r < rows; r++) {
-    __m256i four = _mm256_set1_epi32(reinterpret_cast<const int32_t*>(x[r])[quad]);
-    dots[r] = _mm256_dpbusd_avx_epi32(dots[r], w, four);
+  for (int j = 0; j < 4; j++) {
+    dots = _mm256_dpbusd_avx_epi32(dots, codes[j], four_columns(x + 4 * j));
   }
+  return less_zero_point<layout>(dots, group, half);
 }
 
-template <Layout layout, int half, int rows>
-void add_dots(const uint8_t* values, const int8_t* const (&x)[rows], __m256i (&dots)[rows]) {
-#pragma clang loop unroll(full)
-  for (int j = 4 * half; j < 4 * half + 4; j++) {
-    add_quads<rows>(load_quad<layout>(values, j), x, j, dots);
-  }
+template <Layout layout>
+__m256i load_codes(const uint8_t* values, int quad) {
+  return load_quad<layout>(values, quad);
 }
 
 }  // namespace
