@@ -8,64 +8,10 @@
 #include <exception>
 #include <memory>
 #include <stdexcept>
-#include <string>
 #include <utility>
 
 #include "cmlx.h"
 #include "mlx/mlx.h"
-
-namespace cmlx {
-
-/// How work of ours on MLX's thread ended. None of it may throw there: for an exception that nobody
-/// has read yet, MLX (0.32, scheduler.cpp) refuses what its first thread queues next, also the word
-/// that a counted task is done, and later waits for ever for that task.
-class Outcome {
- public:
-  /// `before`: of the work whose elements this one reads, or empty. Its failure is this one's too.
-  explicit Outcome(std::shared_ptr<const Outcome> before) : before_(std::move(before)) {}
-
-  /// Runs `work`, once, on MLX's thread. Keeps what it throws.
-  template <class Work>
-  void of(Work&& work) noexcept {
-    try {
-      if (before_ != nullptr) std::exchange(before_, nullptr)->check();
-      work();
-    } catch (const std::exception& e) {
-      keep(e.what());
-    } catch (...) {
-      keep("an exception of unknown type");
-    }
-  }
-
-  /// Throws std::runtime_error with what the work threw. For whoever has waited for the work.
-  void check() const {
-    if (failed_.load(std::memory_order_acquire)) throw std::runtime_error(message_);
-  }
-
- private:
-  void keep(const char* message) noexcept {
-    try {
-      message_ = message;
-    } catch (...) {  // no memory: there is still an error, without its text
-    }
-    failed_.store(true, std::memory_order_release);
-  }
-
-  std::shared_ptr<const Outcome> before_;
-  std::atomic<bool> failed_ = false;
-  std::string message_;
-};
-
-}  // namespace cmlx
-
-struct cmlx_array_s {
-  mlx::core::array value;
-  std::shared_ptr<const cmlx::Outcome> outcome;  // of our own work behind the elements, or empty
-};
-
-struct cmlx_stream_s {
-  mlx::core::Stream value;
-};
 
 namespace cmlx {
 
@@ -88,6 +34,48 @@ int guarded(cmlx_error* error, Body&& body) noexcept {
   }
   return 1;
 }
+
+/// How work of ours on MLX's thread ended. None of it may throw there: for an exception that nobody
+/// has read yet, MLX (0.32, scheduler.cpp) refuses what its first thread queues next, also the word
+/// that a counted task is done, and later waits for ever for that task.
+class Outcome {
+ public:
+  /// `before`: of the work whose elements this one reads, or empty. Its failure is this one's too.
+  explicit Outcome(std::shared_ptr<const Outcome> before) : before_(std::move(before)) {}
+
+  /// Runs `work`, once, on MLX's thread. Keeps what it throws.
+  template <class Work>
+  void of(Work&& work) noexcept {
+    const int status = guarded(&error_, [&] {
+      if (before_ != nullptr) std::exchange(before_, nullptr)->check();
+      work();
+    });
+    failed_.store(status != 0, std::memory_order_release);
+  }
+
+  /// Throws std::runtime_error with what the work threw. For whoever has waited for the work.
+  void check() const {
+    if (failed_.load(std::memory_order_acquire)) throw std::runtime_error(error_.message);
+  }
+
+ private:
+  std::shared_ptr<const Outcome> before_;
+  cmlx_error error_;
+  std::atomic<bool> failed_ = false;
+};
+
+}  // namespace cmlx
+
+struct cmlx_array_s {
+  mlx::core::array value;
+  std::shared_ptr<const cmlx::Outcome> outcome;  // of our own work behind the elements, or empty
+};
+
+struct cmlx_stream_s {
+  mlx::core::Stream value;
+};
+
+namespace cmlx {
 
 inline cmlx_array boxed(mlx::core::array value, std::shared_ptr<const Outcome> outcome = nullptr) {
   return new cmlx_array_s{std::move(value), std::move(outcome)};
