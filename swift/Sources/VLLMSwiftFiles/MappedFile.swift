@@ -62,7 +62,7 @@ public final class MappedFile: @unchecked Sendable {
   }
 
   /// What Linux maps around a fault, where the page cache has it. The first fault behind a part that
-  /// was released brings back its end: of SmolLM2's 272 tensors that was a tenth of the file.
+  /// was released brings back its end: of SmolLM2's 272 tensors that was a twentieth of the file.
   private static let faultAround = 64 << 10
 
   private static func failure(_ path: String, _ number: Int32) -> EngineError {
