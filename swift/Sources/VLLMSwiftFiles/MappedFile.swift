@@ -47,9 +47,9 @@ public final class MappedFile: @unchecked Sendable {
     }
   }
 
-  /// Gives the pages that hold `part` back to the system, and its neighbours that came in with them.
-  /// Reading them again is correct, and costs a page fault; `part` must lie in `bytes`, anything
-  /// outside is left alone.
+  /// Gives the pages that hold `part` back to the system, with the neighbours that came in beside
+  /// them. Reading any of them again is correct, and costs a page fault. A `part` that does not lie in
+  /// `bytes` is left alone.
   public func release(_ part: UnsafeRawBufferPointer) {
     guard let base = bytes.baseAddress, let start = part.baseAddress, start >= base,
       start + part.count <= base + bytes.count
