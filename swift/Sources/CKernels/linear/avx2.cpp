@@ -5,7 +5,7 @@
 
 #include <immintrin.h>
 
-#include "kernels.hpp"
+#include "avx2_group.hpp"
 
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 
@@ -14,45 +14,74 @@
 namespace ck {
 namespace {
 
-/// The pairs of products of codes and four columns.
-inline __m256i pairs(__m256i codes, const int8_t* x) {
-  return _mm256_maddubs_epi16(codes, four_columns(x));
+/// Quads of columns that add_products takes.
+template <Layout layout>
+constexpr int kQuadsAStep = code_bits(layout) == 6 ? 2 : 1;
+
+/// Quads; or one's bytes from -128 on, and their magnitudes.
+template <Layout layout>
+struct Codes {
+  __m256i v[code_bits(layout) == 8 ? 2 : kQuadsAStep<layout>];
+};
+template <Layout layout>
+struct Columns {
+  __m256i v[kQuadsAStep<layout>];
+};
+
+template <Layout layout>
+Codes<layout> load_codes(const uint8_t* values, int quad) {
+  Codes<layout> codes;
+  codes.v[0] = load_quad<layout>(values, quad);
+  if constexpr (code_bits(layout) == 6) codes.v[1] = load_quad<layout>(values, quad + 1);
+  if constexpr (code_bits(layout) == 8) {
+    codes.v[0] = _mm256_xor_si256(codes.v[0], _mm256_set1_epi8(-128));
+    codes.v[1] = _mm256_abs_epi8(codes.v[0]);
+  }
+  return codes;
+}
+
+template <Layout layout>
+Columns<layout> load_columns(const int8_t* x, int quad) {
+  Columns<layout> columns;
+  for (int i = 0; i < kQuadsAStep<layout>; i++) columns.v[i] = four_columns(x + 4 * (quad + i));
+  return columns;
 }
 
 inline __m256i sums_of_pairs(__m256i pairs) {
   return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 }
 
-/// The same of signed codes, -128 to 127.
-inline __m256i signed_dots(__m256i codes, const int8_t* x) {
-  const __m256i signs_moved = _mm256_sign_epi8(four_columns(x), codes);
-  return sums_of_pairs(_mm256_maddubs_epi16(_mm256_abs_epi8(codes), signs_moved));
-}
-
+/// sum = or += codes times x: sums of pairs in 16 bits, or sums in 32 bits where four do not fit.
 template <Layout layout>
-__m256i half_dots(const __m256i (&codes)[4], const int8_t* x, const ActivationGroup& group,
-                  int half) {
+void add_products(const Codes<layout>& codes, const Columns<layout>& x, bool first, __m256i& sum) {
   if constexpr (code_bits(layout) == 8) {
-    const __m256i low = _mm256_add_epi32(signed_dots(codes[0], x), signed_dots(codes[1], x + 4));
-    const __m256i high =
-        _mm256_add_epi32(signed_dots(codes[2], x + 8), signed_dots(codes[3], x + 12));
-    const __m256i dots = _mm256_add_epi32(low, high);
-    if constexpr (layout == Layout::s8) return dots;
-    return _mm256_sub_epi32(dots, _mm256_set1_epi32(group.offset8[half]));
+    const __m256i signs_moved = _mm256_sign_epi8(x.v[0], codes.v[0]);
+    const __m256i dots = sums_of_pairs(_mm256_maddubs_epi16(codes.v[1], signs_moved));
+    sum = first ? dots : _mm256_add_epi32(sum, dots);
+  } else if constexpr (code_bits(layout) == 6) {
+    const __m256i dots = sums_of_pairs(_mm256_add_epi16(_mm256_maddubs_epi16(codes.v[0], x.v[0]),
+                                                        _mm256_maddubs_epi16(codes.v[1], x.v[1])));
+    sum = first ? dots : _mm256_add_epi32(sum, dots);
+  } else {
+    const __m256i pairs = _mm256_maddubs_epi16(codes.v[0], x.v[0]);
+    sum = first ? pairs : _mm256_add_epi16(sum, pairs);
   }
-  __m256i low = _mm256_add_epi16(pairs(codes[0], x), pairs(codes[1], x + 4));
-  __m256i high = _mm256_add_epi16(pairs(codes[2], x + 8), pairs(codes[3], x + 12));
-  const __m256i dots = code_bits(layout) == 6
-                           ? _mm256_add_epi32(sums_of_pairs(low), sums_of_pairs(high))
-                           : sums_of_pairs(_mm256_add_epi16(low, high));
-  return less_zero_point<layout>(dots, group, half);
 }
 
-/// Bytes as numbers from -128 on.
+/// Sums of pairs times the half's multiple, in 32 bits.
+inline __m256i times_multiple(__m256i sum, const Avx2Group& group, int half) {
+  int32_t twice;
+  __builtin_memcpy(&twice, group.multiple[half], sizeof twice);
+  return _mm256_madd_epi16(sum, _mm256_set1_epi32(twice));
+}
+
 template <Layout layout>
-__m256i load_codes(const uint8_t* values, int quad) {
-  const __m256i codes = load_quad<layout>(values, quad);
-  return code_bits(layout) == 8 ? _mm256_xor_si256(codes, _mm256_set1_epi8(-128)) : codes;
+__m256i whole_dots(__m256i sum, const Avx2Group& group, int half) {
+  if constexpr (layout == Layout::u8) {
+    return _mm256_add_epi32(sum, _mm256_set1_epi32(128 * group.half_sum[half]));
+  }
+  if constexpr (layout == Layout::s8) return sum;
+  return less_zero_point<layout>(code_bits(layout) == 6 ? sum : sums_of_pairs(sum), group, half);
 }
 
 }  // namespace

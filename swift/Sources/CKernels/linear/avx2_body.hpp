@@ -43,43 +43,163 @@ void store(__m256 sum, const LinearTask& t, int row, int column) {
   _mm256_maskstore_ps(t.out + offset, mask, sum);
 }
 
-/// scaled[r] += half a group of 32 columns of row r times 8 outputs, before the weights' scale; or
-/// = where that is the half's own.
+/// 16 outputs of each row, in two registers.
+template <int rows>
+using Floats = __m256[rows][2];
+template <int rows>
+using Integers = __m256i[rows][2];
+
+/// Of four rows: keeps values in memory, as the registers are all taken. Clang would spill others,
+/// some of them more than once.
+template <typename Register, int rows>
+[[gnu::always_inline]] inline void keep_in_memory(Register (&values)[rows][2]) {
+  for (int i = 0; i < 2 * rows && rows > 2; i++) asm("" : "+m"(values[i / 2][i % 2]));
+}
+
+/// sums = the products of half a group's 16 columns with a panel. Each register of codes serves all
+/// rows, and each row's columns both registers.
 template <Layout layout, int half, int rows>
-void add_half(const uint8_t* values, const int8_t* const (&x)[rows],
-              const ActivationGroup* const (&groups)[rows], int g, __m256 (&scaled)[rows]) {
-  __m256i codes[4];
+[[gnu::always_inline]] inline void multiply_half(const uint8_t* values,
+                                                 const int8_t* const (&x)[rows],
+                                                 Integers<rows>& sums) {
 #pragma clang loop unroll(full)
-  for (int j = 0; j < 4; j++) codes[j] = load_codes<layout>(values, 4 * half + j);
-  // Row by row, so that the codes are all that has to stay in registers.
+  for (int quad = 4 * half; quad < 4 * half + 4; quad += kQuadsAStep<layout>) {
+    Codes<layout> codes[2];
+    for (int lanes = 0; lanes < 2; lanes++) {
+      codes[lanes] = load_codes<layout>(values + 32 * lanes, quad);
+    }
 #pragma clang loop unroll(full)
-  for (int r = 0; r < rows; r++) {
-    const ActivationGroup& group = groups[r][g];
-    __m256 dots = _mm256_cvtepi32_ps(half_dots<layout>(codes, x[r] + 16 * half, group, half));
-    __m256 scale = _mm256_set1_ps(group.scale[half]);
-    scaled[r] = half == 0 || has_half_scales(layout) ? _mm256_mul_ps(dots, scale)
-                                                     : _mm256_fmadd_ps(dots, scale, scaled[r]);
+    for (int r = 0; r < rows; r++) {
+      const Columns<layout> columns = load_columns<layout>(x[r], quad);
+      for (int lanes = 0; lanes < 2; lanes++) {
+        add_products<layout>(codes[lanes], columns, quad == 4 * half, sums[r][lanes]);
+        asm volatile("" : "+x"(sums[r][lanes]));  // in this order: a tree of sums would be spilled
+      }
+    }
   }
 }
 
-template <int rows>
-void add_scaled(const __m256 (&scaled)[rows], __m256 scale, __m256 (&sums)[rows]) {
+/// Whether both halves of a group, times their multiples, fit 32 bits.
+constexpr bool adds_whole(Layout layout) {
+  return code_bits(layout) <= 4 && !has_half_scales(layout);
+}
+
+/// What a group gives, in units of the rows and before the weights' scale.
+template <Layout layout, int rows>
+[[gnu::always_inline]] inline void multiply_whole(const uint8_t* values,
+                                                  const int8_t* const (&x)[rows],
+                                                  const Avx2Group* const (&groups)[rows],
+                                                  Floats<rows>& scaled) {
+  Integers<rows> sums, first;
+  multiply_half<layout, 0>(values, x, sums);
 #pragma clang loop unroll(full)
-  for (int r = 0; r < rows; r++) sums[r] = _mm256_fmadd_ps(scaled[r], scale, sums[r]);
+  for (int r = 0; r < rows; r++) {
+    for (int lanes = 0; lanes < 2; lanes++) {
+      first[r][lanes] = times_multiple(sums[r][lanes], *groups[r], 0);
+    }
+  }
+  keep_in_memory(first);
+  multiply_half<layout, 1>(values, x, sums);
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++) {
+    for (int lanes = 0; lanes < 2; lanes++) {
+      __m256i sum = times_multiple(sums[r][lanes], *groups[r], 1);
+      sum = _mm256_add_epi32(sum, first[r][lanes]);
+      if constexpr (layout == Layout::s4) {
+        sum = _mm256_add_epi32(sum, _mm256_set1_epi32(groups[r]->offset4));
+      }
+      scaled[r][lanes] = _mm256_cvtepi32_ps(sum);
+    }
+  }
+}
+
+/// The same of half a group, and `before` where there is such.
+template <Layout layout, int half, int rows>
+[[gnu::always_inline]] inline void multiply_scaled(const uint8_t* values,
+                                                   const int8_t* const (&x)[rows],
+                                                   const Avx2Group* const (&groups)[rows],
+                                                   const Floats<rows>* before,
+                                                   Floats<rows>& scaled) {
+  Integers<rows> sums;
+  multiply_half<layout, half>(values, x, sums);
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++) {
+    const __m256 scale = _mm256_set1_ps(groups[r]->scale[half]);
+    for (int lanes = 0; lanes < 2; lanes++) {
+      const __m256 dot = _mm256_cvtepi32_ps(whole_dots<layout>(sums[r][lanes], *groups[r], half));
+      scaled[r][lanes] = before == nullptr ? _mm256_mul_ps(dot, scale)
+                                           : _mm256_fmadd_ps(dot, scale, (*before)[r][lanes]);
+    }
+  }
+}
+
+/// total += scaled * the scales at `p`, and the row's sums * the biases at `biases` where there
+/// are.
+template <int rows>
+[[gnu::always_inline]] inline void add_scaled(const Floats<rows>& scaled, const uint8_t* p,
+                                              const uint8_t* biases, ScaleType type,
+                                              const Avx2Group* const (&groups)[rows],
+                                              Floats<rows>& total) {
+  const int lane_bytes = kLanes * (type == ScaleType::f32 ? 4 : 2);
+  const __m256 scales[2] = {load_scales(p, type), load_scales(p + lane_bytes, type)};
+  Floats<rows> sums;
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++) {
+    for (int lanes = 0; lanes < 2; lanes++) {
+      sums[r][lanes] = _mm256_fmadd_ps(scaled[r][lanes], scales[lanes], total[r][lanes]);
+    }
+  }
+  if (biases != nullptr) {
+    const __m256 bias[2] = {load_scales(biases, type), load_scales(biases + lane_bytes, type)};
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; r++) {
+      const __m256 sum = _mm256_set1_ps(groups[r]->sum);
+      for (int lanes = 0; lanes < 2; lanes++) {
+        sums[r][lanes] = _mm256_fmadd_ps(bias[lanes], sum, sums[r][lanes]);
+      }
+    }
+  }
+  for (int i = 0; i < 2 * rows; i++) total[i / 2][i % 2] = sums[i / 2][i % 2];
+  keep_in_memory(total);
+}
+
+/// total += `rows` rows' group of 32 columns times a panel's.
+template <Layout layout, int rows>
+[[gnu::always_inline]] inline void add_group(const PanelFormat& format, const uint8_t* values,
+                                             const uint8_t* scales, const int8_t* const (&x)[rows],
+                                             const Avx2Group* const (&groups)[rows],
+                                             Floats<rows>& total) {
+  const ScaleType type = format.scale_type;
+  const uint8_t* seconds = scales + kPanelRows * format.scale_bytes();
+  Floats<rows> scaled;
+  if constexpr (has_half_scales(layout)) {
+    multiply_scaled<layout, 0, rows>(values, x, groups, nullptr, scaled);
+    add_scaled(scaled, scales, nullptr, type, groups, total);
+    multiply_scaled<layout, 1, rows>(values, x, groups, nullptr, scaled);
+    add_scaled(scaled, seconds, nullptr, type, groups, total);
+    return;
+  }
+  if constexpr (adds_whole(layout)) {
+    multiply_whole<layout>(values, x, groups, scaled);
+  } else {
+    Floats<rows> first;
+    multiply_scaled<layout, 0, rows>(values, x, groups, nullptr, first);
+    keep_in_memory(first);
+    multiply_scaled<layout, 1, rows>(values, x, groups, &first, scaled);
+  }
+  add_scaled(scaled, scales, has_bias(layout) ? seconds : nullptr, type, groups, total);
 }
 
 /// What GGUF's types become. Known when compiled, it makes the loop over groups a plain one.
 template <Layout layout>
 constexpr PanelFormat kUsual = {layout, ScaleType::f16, 1};
 
-/// `rows` rows of x, from `row` on, times 8 outputs of a panel: the lower or the upper half.
+/// `rows` rows of x, from `row` on, times a panel.
 template <Layout layout, int rows, bool usual>
-void multiply_half(const LinearTask& t, int panel, int half, int row) {
+void multiply_panel(const LinearTask& t, int panel, int row) {
   const PanelFormat format = usual ? kUsual<layout> : t.format;
   const int groups = t.x.columns / kGroupColumns;
-  const size_t scale_bytes = format.scale_bytes();
   const size_t scale_stride = format.scale_stride();
-  const size_t second_offset = kPanelRows * scale_bytes;
   const size_t group_bytes = format.group_bytes();
   const uint8_t *at = t.panels + panel * t.panel_bytes, *scales = at;
   const int scales_a_block = format.scales_a_block();
@@ -87,46 +207,40 @@ void multiply_half(const LinearTask& t, int panel, int half, int row) {
   constexpr int kLines = code_bits(layout) + 1;  // scales, and a group
 
   const int8_t* x[rows];
-  const ActivationGroup* x_groups[rows];
-  __m256 sums[rows];
+  const Avx2Group* x_groups[rows];
+  __m256 sums[rows][2];
   for (int r = 0; r < rows; r++) {
     x[r] = t.x.values + static_cast<size_t>(row + r) * t.x.columns;
-    x_groups[r] = t.x.groups + static_cast<size_t>(row + r) * groups;
-    sums[r] = _mm256_setzero_ps();
+    x_groups[r] =
+        reinterpret_cast<const Avx2Group*>(t.x.groups + static_cast<size_t>(row + r) * groups);
+    sums[r][0] = sums[r][1] = _mm256_setzero_ps();
   }
   int scales_left = 0;  // in the block
   for (int first = 0; first < groups; first += format.groups_per_scale, scales += scale_stride) {
     if (scales_left == 0) {
-      scales = at + half * kLanes * scale_bytes;
+      scales = at;
       at += block_scale_bytes;
       scales_left = scales_a_block;
     }
     scales_left--;
-    const __m256 scale = load_scales(scales, format.scale_type);
-    __m256 second;  // biases, or the second half's scales
-    if constexpr (has_bias(layout) || has_half_scales(layout)) {
-      second = load_scales(scales + second_offset, format.scale_type);
-    }
     int last = first + format.groups_per_scale;
     if (last > groups) last = groups;
     for (int g = first; g < last; g++, at += group_bytes) {
-      if (rows > 1 && half == 0) prefetch<kLines>(at - 64);
-      const uint8_t* values = at + half * 4 * kLanes;
-      __m256 scaled[rows];
-      add_half<layout, 0>(values, x, x_groups, g, scaled);
-      if constexpr (has_half_scales(layout)) add_scaled(scaled, scale, sums);
-      add_half<layout, 1>(values, x, x_groups, g, scaled);
-      add_scaled(scaled, has_half_scales(layout) ? second : scale, sums);
+      if (rows > 1) prefetch<kLines>(at - 64);
+      add_group<layout>(format, at, scales, x, x_groups, sums);
 #pragma clang loop unroll(full)
       for (int r = 0; r < rows; r++) {
-        if constexpr (has_bias(layout)) {
-          sums[r] = _mm256_fmadd_ps(second, _mm256_set1_ps(x_groups[r][g].sum), sums[r]);
-        }
         x[r] += kGroupColumns;
+        x_groups[r]++;
       }
     }
   }
-  for (int r = 0; r < rows; r++) store(sums[r], t, row + r, panel * kPanelRows + half * kLanes);
+  for (int r = 0; r < rows; r++) {
+    const __m256 unit = _mm256_set1_ps(x_groups[r][-1].unit);
+    for (int lanes = 0; lanes < 2; lanes++) {
+      store(_mm256_mul_ps(sums[r][lanes], unit), t, row + r, panel * kPanelRows + lanes * kLanes);
+    }
+  }
 }
 
 /// sums[r] += w * column k of row r
@@ -165,16 +279,16 @@ void multiply_float_half(const LinearTask& t, int panel, int half, int row) {
 
 template <Layout layout, int rows>
 void multiply_panels(const LinearTask& t, int row) {
-  for (int panel = 0; panel < t.panel_count; panel++) {
-    for (int half = 0; half < 2; half++) {
-      if constexpr (is_float(layout)) {
-        multiply_float_half<layout, rows>(t, panel, half, row);
+  if constexpr (is_float(layout)) {
+    for (int panel = 0; panel < t.panel_count; panel++) {
+      for (int half = 0; half < 2; half++) multiply_float_half<layout, rows>(t, panel, half, row);
+    }
+  } else {
+    for (int panel = 0; panel < t.panel_count; panel++) {
+      if (t.format == kUsual<layout>) {
+        multiply_panel<layout, rows, true>(t, panel, row);
       } else {
-        if (t.format == kUsual<layout>) {
-          multiply_half<layout, rows, true>(t, panel, half, row);
-        } else {
-          multiply_half<layout, rows, false>(t, panel, half, row);
-        }
+        multiply_panel<layout, rows, false>(t, panel, row);
       }
     }
   }
@@ -189,61 +303,12 @@ void multiply(const LinearTask& t) {
   for (; row < t.x.rows; row++) multiply_panels<layout, 1>(t, row);
 }
 
-int32_t largest_lane(__m256i v) {
-  __m128i m = _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-  m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
-  return _mm_cvtsi128_si32(_mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
-}
-
-int32_t sum_of_lanes(__m256i v) {
-  __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
-  return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
-}
-
-/// 16 columns: their scale, and the sum of the integers.
-float quantize_half(const float* x, int8_t* values, int32_t* sum) {
-  __m256 low = _mm256_loadu_ps(x), high = _mm256_loadu_ps(x + kLanes);
-  // As integers, magnitudes order like floats, with infinity and then NaN above all.
-  const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
-  __m256i bits = _mm256_max_epi32(_mm256_and_si256(_mm256_castps_si256(low), magnitude),
-                                  _mm256_and_si256(_mm256_castps_si256(high), magnitude));
-  constexpr int32_t kInfinity = 0x7f800000;
-  constexpr float kSmallest = 4e-37f;  // below it 127 / largest overflows
-  int32_t largest_bits = largest_lane(bits);
-  float largest = __builtin_bit_cast(float, largest_bits);
-  bool finite = largest_bits < kInfinity;
-  __m256 inverse = _mm256_set1_ps(finite && largest > kSmallest ? 127.0f / largest : 0.0f);
-  __m256i q_low = _mm256_cvtps_epi32(_mm256_mul_ps(low, inverse));
-  __m256i q_high = _mm256_cvtps_epi32(_mm256_mul_ps(high, inverse));
-  __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(q_low, q_high), 0xd8);
-  __m128i bytes =
-      _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(values), bytes);
-  *sum = finite ? sum_of_lanes(_mm256_add_epi32(q_low, q_high)) : 0;
-  return !finite ? __builtin_nanf("") : largest > kSmallest ? largest / 127.0f : 0.0f;
-}
-
-void quantize(const float* x, int columns, int8_t* values, ActivationGroup* groups) {
-  for (int g = 0; g < columns / kGroupColumns; g++, x += kGroupColumns, values += kGroupColumns) {
-    ActivationGroup group{};
-    for (int half = 0; half < 2; half++) {
-      int32_t sum;
-      group.scale[half] = quantize_half(x + 16 * half, values + 16 * half, &sum);
-      group.offset4[half] = -8 * sum;
-      group.offset8[half] = -128 * sum;
-      group.sum += group.scale[half] * static_cast<float>(sum);
-    }
-    groups[g] = group;
-  }
-}
-
 constexpr LinearKernels kKernels = {
     {multiply<Layout::u2>, multiply<Layout::u3>, multiply<Layout::u4>, multiply<Layout::s4>,
      multiply<Layout::u5>, multiply<Layout::u6>, multiply<Layout::u8>, multiply<Layout::s8>,
      multiply<Layout::h3>, multiply<Layout::h6>, multiply<Layout::f16>, multiply<Layout::bf16>,
      multiply<Layout::f32>},
-    quantize,
+    quantize_avx2,
 };
 
 }  // namespace

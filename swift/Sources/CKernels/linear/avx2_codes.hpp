@@ -34,14 +34,12 @@ inline __m256i four_columns(const int8_t* x) {
   return _mm256_set1_epi32(*reinterpret_cast<const int32_t*>(x));
 }
 
-/// What a half's dot products of unsigned codes have too much, off them.
+/// A half's dot products of codes from 0 on, less what they have too much.
 template <Layout layout>
-__m256i less_zero_point(__m256i dots, const ActivationGroup& group, int half) {
-  int32_t offset = 0;
-  if constexpr (layout == Layout::s4) offset = group.offset4[half];
-  if constexpr (layout == Layout::s8) offset = group.offset8[half];
-  if constexpr (has_half_scales(layout)) offset = group.offset4[half] / 8 * zero_point(layout);
-  return zero_point(layout) == 0 ? dots : _mm256_add_epi32(dots, _mm256_set1_epi32(offset));
+__m256i less_zero_point(__m256i dots, const Avx2Group& group, int half) {
+  if constexpr (zero_point(layout) == 0) return dots;
+  const __m256i sum = _mm256_set1_epi32(group.half_sum[half] * zero_point(layout));
+  return _mm256_sub_epi32(dots, sum);
 }
 
 }  // namespace

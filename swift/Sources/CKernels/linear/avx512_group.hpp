@@ -6,8 +6,6 @@
 
 namespace ck {
 
-constexpr float kMostMultiple = 32767;  // times 2 halves * 16 columns * 15 * 127 fits an int32
-
 /// What stands in an ActivationGroup's place here: value = unit * multiple[half] * q.
 struct alignas(32) Avx512Group {
   int16_t multiple[2];

@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include "avx512_group.hpp"
+#include "units.hpp"
 
 #pragma clang attribute push(                                                               \
     __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"))), \
@@ -53,29 +54,14 @@ struct FourHalves {
   }
 };
 
-/// What a row's quantization needs of its largest magnitude.
-struct Scaling {
-  float multiples;  // a half's multiple over its largest magnitude
-  float inverse;    // 1 / unit
-  float unit;
-};
-
-Scaling scaling(int32_t largest_bits) {
-  const float largest = __builtin_bit_cast(float, largest_bits);
-  if (largest_bits >= 0x7f800000) return {0, 0, __builtin_nanf("")};
-  if (largest < 1e-31f) return {0, 0, 0};  // 1 / unit would overflow
-  constexpr float kSteps = 127 * kMostMultiple;
-  return {kMostMultiple / largest, kSteps / largest, largest / kSteps};
-}
-
 /// Two groups, or the first alone.
-void quantize_groups(const FourHalves& halves, bool both, __m128 largest, const Scaling& by,
+void quantize_groups(const FourHalves& halves, bool both, __m128 largest, const Units& units,
                      int8_t* values, Group* groups) {
-  const __m128 exact = _mm_mul_ps(largest, _mm_set1_ps(by.multiples));
+  const __m128 exact = _mm_mul_ps(largest, _mm_set1_ps(units.multiples));
   const __m128 scale = _mm_min_ps(_mm_ceil_ps(exact), _mm_set1_ps(kMostMultiple));
   const __mmask8 some = _mm_cmp_ps_mask(scale, _mm_setzero_ps(), _CMP_GT_OQ);
   alignas(16) float inverse[4], scales[4];
-  _mm_store_ps(inverse, _mm_maskz_div_ps(some, _mm_set1_ps(by.inverse), scale));
+  _mm_store_ps(inverse, _mm_maskz_div_ps(some, _mm_set1_ps(units.inverse), scale));
   _mm_store_ps(scales, scale);
   __m512i q[4];
   for (int i = 0; i < 4; i++) {
@@ -98,7 +84,7 @@ void quantize_groups(const FourHalves& halves, bool both, __m128 largest, const 
         {first, second},
         static_cast<float>(whole),
         -128 * static_cast<float>(whole),
-        by.unit,
+        units.unit,
         {static_cast<int16_t>(half_sums[2 * g]), static_cast<int16_t>(half_sums[2 * g + 1])}};
   }
 }
@@ -120,10 +106,10 @@ void quantize_avx512(const float* x, int columns, int8_t* values, ActivationGrou
   }
   largest = larger(largest, _mm_shuffle_epi32(largest, 0x4e));
   largest = larger(largest, _mm_shuffle_epi32(largest, 0xb1));
-  const Scaling by = scaling(_mm_cvtsi128_si32(largest));
-  if (by.inverse == 0) {
+  const Units units = units_of(_mm_cvtsi128_si32(largest));
+  if (units.inverse == 0) {
     __builtin_memset(values, 0, columns);
-    for (int g = 0; g < count; g++) groups[g] = {{0, 0}, 0, {0, 0}, 0, 0, by.unit, {0, 0}};
+    for (int g = 0; g < count; g++) groups[g] = {{0, 0}, 0, {0, 0}, 0, 0, units.unit, {0, 0}};
     return;
   }
   for (int g = 0; g < count; g += 2) {
@@ -133,7 +119,7 @@ void quantize_avx512(const float* x, int columns, int8_t* values, ActivationGrou
     if (both) {
       magnitudes = _mm_loadh_pi(magnitudes, reinterpret_cast<const __m64*>(groups[g + 1].scale));
     }
-    quantize_groups(FourHalves(x + g * kGroupColumns, both), both, magnitudes, by,
+    quantize_groups(FourHalves(x + g * kGroupColumns, both), both, magnitudes, units,
                     values + g * kGroupColumns, groups + g);
   }
 }
