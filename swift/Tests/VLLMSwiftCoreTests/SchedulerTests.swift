@@ -153,7 +153,7 @@ import Testing
       let streams = layout.sequences.prefix(4)
       #expect(streams.allSatisfy { $0.rows.count == 1 })
       // Of the clock that is less: three to three and a half times (docs/cpu.md).
-      #expect(price(layout.sequences, part: layout.part) <= 4.2 * price(streams))
+      #expect(price(layout.sequences, part: layout.part) <= 4 * price(streams))
       total += price(layout.sequences, part: layout.part)
     }
     var alone = Player(maxRows: 256, blocks: 400, cost: cost)
