@@ -1,10 +1,11 @@
-// linear for registers of 8 lanes: a panel is done in halves of 8 outputs. Included by one file per
-// way to make integer dot products, after it has defined
-//   template <Layout layout> __m256i load_codes(const uint8_t* values, int quad);
-//   template <Layout layout>
-//   __m256i half_dots(const __m256i (&codes)[4], const int8_t* x, const ActivationGroup& group,
-//                     int half);
-// the codes of 4 columns of 8 outputs, and the dot products of those of 16 columns with a row's.
+// linear for registers of 8 lanes: a panel's 16 outputs are two registers. Included by one file per
+// way to make integer dot products, after it has defined, by Layout,
+//   kQuadsAStep              quads of columns that add_products takes
+//   Codes, Columns           those of 8 outputs, and of a row
+//   load_codes(values, quad), load_columns(x, quad)
+//   add_products(codes, columns, first, sum)   sum += their products; = where that is the first
+//   whole_dots(sum, group, half)               the dot products that a half's sum stands for
+// and times_multiple(sum, group, half), those times the half's multiple, of codes of up to 4 bits.
 // All has internal linkage.
 
 namespace ck {
