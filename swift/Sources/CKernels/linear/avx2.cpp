@@ -77,11 +77,8 @@ inline __m256i times_multiple(__m256i sum, const Avx2Group& group, int half) {
 
 template <Layout layout>
 __m256i whole_dots(__m256i sum, const Avx2Group& group, int half) {
-  if constexpr (layout == Layout::u8) {
-    return _mm256_add_epi32(sum, _mm256_set1_epi32(128 * group.half_sum[half]));
-  }
-  if constexpr (layout == Layout::s8) return sum;
-  return less_zero_point<layout>(code_bits(layout) == 6 ? sum : sums_of_pairs(sum), group, half);
+  constexpr int kZero = zero_point(layout) - (code_bits(layout) == 8 ? 128 : 0);
+  return less_zero_point<kZero>(code_bits(layout) < 6 ? sums_of_pairs(sum) : sum, group, half);
 }
 
 }  // namespace

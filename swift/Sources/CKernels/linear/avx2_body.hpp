@@ -138,10 +138,11 @@ template <Layout layout, int half, int rows>
 /// are.
 template <int rows>
 [[gnu::always_inline]] inline void add_scaled(const Floats<rows>& scaled, const uint8_t* p,
-                                              const uint8_t* biases, ScaleType type,
+                                              const uint8_t* biases, const PanelFormat& format,
                                               const Avx2Group* const (&groups)[rows],
                                               Floats<rows>& total) {
-  const int lane_bytes = kLanes * (type == ScaleType::f32 ? 4 : 2);
+  const ScaleType type = format.scale_type;
+  const size_t lane_bytes = kLanes * format.scale_bytes();
   const __m256 scales[2] = {load_scales(p, type), load_scales(p + lane_bytes, type)};
   Floats<rows> sums;
 #pragma clang loop unroll(full)
@@ -170,14 +171,13 @@ template <Layout layout, int rows>
                                              const uint8_t* scales, const int8_t* const (&x)[rows],
                                              const Avx2Group* const (&groups)[rows],
                                              Floats<rows>& total) {
-  const ScaleType type = format.scale_type;
   const uint8_t* seconds = scales + kPanelRows * format.scale_bytes();
   Floats<rows> scaled;
   if constexpr (has_half_scales(layout)) {
     multiply_scaled<layout, 0, rows>(values, x, groups, nullptr, scaled);
-    add_scaled(scaled, scales, nullptr, type, groups, total);
+    add_scaled(scaled, scales, nullptr, format, groups, total);
     multiply_scaled<layout, 1, rows>(values, x, groups, nullptr, scaled);
-    add_scaled(scaled, seconds, nullptr, type, groups, total);
+    add_scaled(scaled, seconds, nullptr, format, groups, total);
     return;
   }
   if constexpr (adds_whole(layout)) {
@@ -188,7 +188,7 @@ template <Layout layout, int rows>
     keep_in_memory(first);
     multiply_scaled<layout, 1, rows>(values, x, groups, &first, scaled);
   }
-  add_scaled(scaled, scales, has_bias(layout) ? seconds : nullptr, type, groups, total);
+  add_scaled(scaled, scales, has_bias(layout) ? seconds : nullptr, format, groups, total);
 }
 
 /// What GGUF's types become. Known when compiled, it makes the loop over groups a plain one.

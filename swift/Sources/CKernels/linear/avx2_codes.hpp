@@ -34,11 +34,11 @@ inline __m256i four_columns(const int8_t* x) {
   return _mm256_set1_epi32(*reinterpret_cast<const int32_t*>(x));
 }
 
-/// A half's dot products of codes from 0 on, less what they have too much.
-template <Layout layout>
+/// A half's dot products of codes, whose zero lies at `zero`, of what they stand for.
+template <int zero>
 __m256i less_zero_point(__m256i dots, const Avx2Group& group, int half) {
-  if constexpr (zero_point(layout) == 0) return dots;
-  const __m256i sum = _mm256_set1_epi32(group.half_sum[half] * zero_point(layout));
+  if constexpr (zero == 0) return dots;
+  const __m256i sum = _mm256_set1_epi32(group.half_sum[half] * zero);
   return _mm256_sub_epi32(dots, sum);
 }
 

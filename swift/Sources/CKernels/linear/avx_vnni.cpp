@@ -42,7 +42,7 @@ inline __m256i times_multiple(__m256i sum, const Avx2Group& group, int half) {
 
 template <Layout layout>
 __m256i whole_dots(__m256i sum, const Avx2Group& group, int half) {
-  return less_zero_point<layout>(sum, group, half);
+  return less_zero_point<zero_point(layout)>(sum, group, half);
 }
 
 }  // namespace
