@@ -21,6 +21,9 @@ __m256i lanes_between(int key, int first, int last) {
                              _mm256_cmpgt_epi32(_mm256_set1_epi32(last), lane));
 }
 
+/// Whether all lanes are.
+bool sees_all(int key, int first, int last) { return first <= key && key + kLanes <= last; }
+
 __m256i lanes(int count) { return lanes_between(0, 0, count); }
 
 __m256 masked(__m256 x, __m256i mask) { return _mm256_and_ps(x, _mm256_castsi256_ps(mask)); }
@@ -196,8 +199,10 @@ float largest_score(const SpanTask& t, int query) {
       s = capped(s, t.shape.soft_cap);
       _mm256_storeu_ps(scores + key, s);
     }
-    __m256 mask = _mm256_castsi256_ps(lanes_between(key, first, last));
-    largest = _mm256_max_ps(largest, _mm256_blendv_ps(least, s, mask));
+    if (!sees_all(key, first, last)) {
+      s = _mm256_blendv_ps(least, s, _mm256_castsi256_ps(lanes_between(key, first, last)));
+    }
+    largest = _mm256_max_ps(largest, s);
   }
   return largest_of(largest);
 }
@@ -216,11 +221,14 @@ void weigh(const SpanTask& t, int query, int first_sum, int last_sum) {
       const uint8_t* record = t.records[key / CK_BLOCK_TOKENS];
       __m256 weight = _mm256_setzero_ps();
       if (key < last && key + kLanes > first) {
-        __m256i mask = lanes_between(key, first, last);
         __m256 p = exponential(_mm256_sub_ps(_mm256_loadu_ps(scores + i), largest));
-        p = masked(p, mask);
         auto* scales = reinterpret_cast<const float*>(record + value_scales);
-        __m256 scale = masked(_mm256_loadu_ps(scales + key % CK_BLOCK_TOKENS), mask);
+        __m256 scale = _mm256_loadu_ps(scales + key % CK_BLOCK_TOKENS);
+        if (!sees_all(key, first, last)) {
+          __m256i mask = lanes_between(key, first, last);
+          p = masked(p, mask);
+          scale = masked(scale, mask);
+        }
         total = _mm256_add_ps(total, p);
         weight = _mm256_mul_ps(p, scale);
       }

@@ -48,10 +48,12 @@ final class PlanExecutor: Executor {
   var weightBytes: Int { weights.byteCount }
   var workspaceBytes: Int { plan.map { ck_plan_bytes($0) } ?? 0 }
   var bytesPerBlock: Int { Self.cacheBytes(config, blocks: 1) }
-  /// Measured with SmolLM2-135M on two cores with AVX-512, from one row a step to 256 and contexts
-  /// up to 3,840.
+  /// Measured with SmolLM2-135M on two cores with AVX-512 and with AVX2, from one row a step to 256
+  /// and contexts up to 3,840. AVX2 differs in what attending costs beside the rest.
   var stepCost: StepCost {
-    StepCost(fixed: 4, contextPerRow: 1900, contextPerSequence: 450, layers: layers)
+    let contextPerRow: Double = isa == CK_ISA_AVX2 ? 1650 : 1900
+    return StepCost(
+      fixed: 4, contextPerRow: contextPerRow, contextPerSequence: 450, layers: layers)
   }
 
   /// 0 for shapes that the cache cannot have.
