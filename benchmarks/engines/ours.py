@@ -24,6 +24,9 @@ class Engine(EngineUnderTest):
             kv_cache_tokens=(context + 2 * 32) * rows,
         )
 
+    def kernels(self) -> str:
+        return self._engine.info.kernels
+
     def first_token(self, text: str) -> None:
         with self._engine.stream(text, _greedy(2)) as stream:
             next(iter(stream))

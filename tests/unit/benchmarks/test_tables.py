@@ -60,12 +60,14 @@ def test_a_ratio_is_the_median_of_goes_and_a_number_the_least() -> None:
 def test_a_table_replaces_its_own_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = tmp_path / "RESULTS.md"
     monkeypatch.setattr(command, "RESULTS", results)
-    command.record("serve", "Serving results", "first\n")
-    command.record("cpu", "CPU results", "one stream\n")
-    command.record("serve", "Serving results", "second\n")
+    command.record("serve", "Serving results, avx2 kernels", "first\n")
+    command.record("serve", "Serving results, avx512 kernels", "of another machine\n")
+    command.record("cpu", "CPU results, avx2 kernels", "one stream\n")
+    command.record("serve", "Serving results, avx2 kernels", "second\n")
     text = results.read_text()
-    assert text.index("# CPU results") < text.index("one stream") < text.index("# Serving results")
-    assert "second" in text
+    order = ("# CPU", "one stream", "# Serving results, avx2", "second", "of another machine")
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
     assert "first" not in text
 
 
