@@ -27,6 +27,17 @@ _RESERVED: dict[str, Any] = {
     "spaces_between_special_tokens": True,
     "truncate_prompt_tokens": None,
     "extra_args": None,
+    "flat_logprobs": False,
+    "logprob_token_ids": None,
+    "output_kind": None,
+    "prompt_logprob_start": None,
+    "prompt_logprob_token_ids": None,
+    "repetition_detection": None,
+    "routed_experts_prompt_start": 0,
+    "skip_reading_prefix_cache": None,
+    "stream_interval": None,
+    "thinking_token_budget": None,
+    "trace_decode_token_ids": None,
 }
 
 
@@ -65,7 +76,8 @@ class SamplingParams:
         skip_special_tokens: special tokens are no part of the text, nor found by ``stop``.
         structured_outputs: the grammar that holds the output, also as a dict of its fields.
 
-    Every other field of vLLM's class is there, and accepted at its default alone.
+    Every other field that vLLM's class has for its callers is there, and accepted at its default
+    alone; None stands for ``output_kind``'s.
 
     Raises:
         InvalidArgumentError: a value is out of range, NaN, or of the wrong type.
@@ -98,6 +110,17 @@ class SamplingParams:
     spaces_between_special_tokens: bool = True
     truncate_prompt_tokens: int | None = None
     extra_args: dict[str, Any] | None = None
+    flat_logprobs: bool = False
+    logprob_token_ids: Sequence[int] | None = None
+    output_kind: object = None
+    prompt_logprob_start: int | None = None
+    prompt_logprob_token_ids: Sequence[int] | None = None
+    repetition_detection: object = None
+    routed_experts_prompt_start: int = 0
+    skip_reading_prefix_cache: bool | None = None
+    stream_interval: int | None = None
+    thinking_token_budget: int | None = None
+    trace_decode_token_ids: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         for name, default in _RESERVED.items():

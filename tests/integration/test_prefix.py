@@ -97,6 +97,17 @@ def test_what_does_not_fit_beside_a_prefix_is_refused(model: Path) -> None:
         assert len(engine.generate([7] * 60, long).outputs[0].token_ids) == 20
 
 
+def test_a_scored_prompt_takes_no_blocks_of_a_prefix(model: Path) -> None:
+    """Its rows are all computed: where there is no room for them, it would wait for ever."""
+    scored = SamplingParams(max_tokens=20, temperature=0, ignore_eos=True, prompt_logprobs=1)
+    with small(model, 4) as engine, engine.prefix(PROMPT) as prefix:
+        with pytest.raises(RequestTooLargeError, match="pinned prefixes"):
+            engine.generate(prefix + TAIL, scored, timeout=60)
+        prefix.close()
+        (output,) = engine.generate([prefix + TAIL], scored, timeout=60)
+        assert len(output.prompt_logprobs or ()) == len(PROMPT) + len(TAIL)
+
+
 def test_a_prefix_that_leaves_no_room_is_refused(model: Path) -> None:
     with small(model, 4) as engine, engine.prefix(PROMPT):
         with pytest.raises(RequestTooLargeError, match="pinned prefixes"):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True)
 
 _SAMPLING = (
+    "n",
     "temperature",
     "top_p",
     "top_k",
@@ -88,6 +89,9 @@ class EngineModel(BaseLanguageModel[Any]):
 
     _ENGINE: ClassVar[tuple[str, ...]] = _ENGINE
     _PROMPT: ClassVar[tuple[str, ...]] = ()
+    _UNSUPPORTED: ClassVar[Mapping[str, str]] = {
+        "prompt_logprobs": "have no place in LangChain's results: use Engine.generate"
+    }
 
     model: FolderName = Field(validation_alias=AliasChoices("model", "model_name"))
     """A folder, a `.gguf` file, or the id of a repository on the Hugging Face Hub."""
@@ -117,6 +121,8 @@ class EngineModel(BaseLanguageModel[Any]):
     share: bool = True
     """Share weights with the other engines of this model in the process."""
 
+    n: int | None = None
+    """Generations for each prompt; more than one cannot be streamed."""
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
@@ -283,10 +289,8 @@ class EngineModel(BaseLanguageModel[Any]):
                 raise InvalidArgumentError(
                     f"{name!r} cannot change from call to call: make a model with it instead."
                 )
-            if name == "prompt_logprobs":
-                raise UnsupportedError(
-                    "'prompt_logprobs' have no place in LangChain's results: use Engine.generate."
-                )
+            if name in self._UNSUPPORTED:
+                raise UnsupportedError(f"{name!r} {self._UNSUPPORTED[name]}.")
             if name not in known:
                 raise UnsupportedError(
                     f"{name!r} is not supported; a call takes sampling parameters"

@@ -51,18 +51,12 @@ extension Scheduler {
 
   /// Whether a request could run, if it were alone with what is pinned. O(tokens + pinned).
   public func fits(_ request: Request) -> Bool {
-    fits(
-      prompt: request.prompt, salt: request.salt, most: request.sampling.maxTokens,
-      beside: pinned(by: Array(pins.values)))
+    fits(request, beside: pinned(by: Array(pins.values)))
   }
 
   private func keep(_ blocks: [Int32]) throws -> PinID {
     let all = pinned(by: Array(pins.values) + [blocks])
-    let fit = (waiting + running).allSatisfy {
-      fits(
-        prompt: $0.request.prompt, salt: $0.request.salt, most: $0.request.sampling.maxTokens,
-        beside: all)
-    }
+    let fit = (waiting + running).allSatisfy { fits($0.request, beside: all) }
     guard fit, all.count < cache.capacity else {
       throw EngineError(
         .requestTooLarge,
@@ -77,11 +71,14 @@ extension Scheduler {
 
   private func pinned(by pins: [[Int32]]) -> Set<Int32> { Set(pins.joined()) }
 
-  private func fits(prompt: [Int32], salt: [UInt8], most: Int, beside pinned: Set<Int32>) -> Bool {
+  private func fits(_ request: Request, beside pinned: Set<Int32>) -> Bool {
     guard !pinned.isEmpty else { return true }
-    let match = cache.match(prompt, salt: salt, limit: (prompt.count - 1) / kvBlockTokens)
+    let (prompt, sampling) = (request.prompt, request.sampling)
+    // A scored prompt is computed in blocks of its own.
+    let most = sampling.promptLogprobs == nil ? (prompt.count - 1) / kvBlockTokens : 0
+    let match = cache.match(prompt, salt: request.salt, limit: most)
     let shared = match.blocks.prefix { pinned.contains($0) }.count
-    let needed = BlockPool.blocks(for: prompt.count + most) - shared
+    let needed = BlockPool.blocks(for: prompt.count + sampling.maxTokens) - shared
     return needed <= cache.capacity - pinned.count
   }
 }

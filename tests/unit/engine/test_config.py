@@ -105,6 +105,17 @@ def test_a_bad_value_is_named(field: str, value: Any) -> None:
         ("spaces_between_special_tokens", False),
         ("truncate_prompt_tokens", 5),
         ("extra_args", {"a": 1}),
+        ("flat_logprobs", True),
+        ("logprob_token_ids", [3]),
+        ("output_kind", 2),
+        ("prompt_logprob_start", 4),
+        ("prompt_logprob_token_ids", [3]),
+        ("repetition_detection", {"max_pattern_size": 3}),
+        ("routed_experts_prompt_start", 4),
+        ("skip_reading_prefix_cache", True),
+        ("stream_interval", 8),
+        ("thinking_token_budget", 100),
+        ("trace_decode_token_ids", [3]),
     ],
 )
 def test_what_is_not_built_yet_is_refused_by_name(field: str, value: Any) -> None:

@@ -172,8 +172,11 @@ def test_outputs_that_would_be_mixed_are_not_streamed(
         list(chat.stream("Hi", n=2))
     assert engines == []
     chat.invoke("Hi", n=2)
-    ((_, params),) = engines[0].requests
-    assert params.n == 2
+    twice = model(model="a/model", n=2, engines=chat.engines)
+    with pytest.raises(UnsupportedError, match="n=2"):
+        list(twice.stream("Hi"))
+    twice.invoke("Hi")
+    assert [params.n for _, params in engines[0].requests] == [2, 2]
 
 
 @pytest.mark.parametrize("options", [{"timeout": 0}, {"timeout": -1}, {"max_retries": -1}])
