@@ -144,8 +144,8 @@ class Serving(Opened):
         first, gaps, taken = self._await(self._gaps(streams, prompt_ids(prompt, 2 * seed + 1)))
         last = first + len(gaps[0])
         usual = [one[first:last] for one in self._await(self._usual_gaps(streams, last))]
-        gap = p99([*chain(*gaps)]) / statistics.median(chain(*usual))
-        return {"p99 gap": gap, "its own time": (taken, alone)}
+        longest, usually = p99([*chain(*gaps)]), statistics.median(chain(*usual))
+        return {"time": taken, "p99 gap": (longest, usually), "its own time": (taken, alone)}
 
     def write_cache(self) -> None:
         """Writes all of the KV cache once, where that is not done when it is made."""
