@@ -59,7 +59,7 @@ class SamplingParams:
         seed: 0 .. 2**64 - 1; None or -1 draws a fresh one for each request.
         stop: a string or strings that end the output; never part of the text.
         stop_token_ids: token ids that end the output besides the model's own; not reported.
-        max_tokens: >= 1; None fills the context.
+        max_tokens: >= 1; None fills the context, or the KV cache where that holds less.
         min_tokens: so many tokens come before an end token or one of ``stop_token_ids``.
         ignore_eos: the model's own end tokens do not end the output.
         presence_penalty: in [-2, 2]; subtracted from the logits of tokens that the output has.

@@ -162,6 +162,8 @@ class Histogram:
 class EngineStats:
     """Counters of the process's runtime, over all its models."""
 
+    #: When they were read, in seconds of ``time.monotonic``.
+    read_at: float
     models: int
     #: Sequences; a request has ``n``.
     running: int
@@ -172,7 +174,7 @@ class EngineStats:
     #: Forward passes.
     steps: int
     kv_blocks: int
-    #: Held by running sequences.
+    #: Held by running sequences and by prefixes.
     kv_blocks_used: int
     mlx_active_bytes: int
     #: Sequences that gave up their blocks for others, and were computed again.
@@ -196,10 +198,15 @@ class EngineStats:
 
     @property
     def kv_use(self) -> float:
-        """The part of the KV cache that running sequences hold, 0 to 1."""
+        """The part of the KV cache that running sequences and prefixes hold, 0 to 1."""
         return self.kv_blocks_used / self.kv_blocks if self.kv_blocks else 0.0
 
     @property
     def prefix_hit_rate(self) -> float:
         """The part of all prompt tokens that came from the prefix cache, 0 to 1."""
         return self.prefix_hits / self.prefix_queries if self.prefix_queries else 0.0
+
+    def tokens_per_second(self, since: EngineStats) -> float:
+        """Output tokens of all requests a second since earlier stats; 0 where no time went by."""
+        elapsed = self.read_at - since.read_at
+        return (self.output_tokens - since.output_tokens) / elapsed if elapsed > 0 else 0.0

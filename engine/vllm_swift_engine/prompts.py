@@ -72,7 +72,8 @@ class Prompts:
         for tokens in (params.stop_token_ids, params.allowed_token_ids, params.logit_bias):
             self._vocabulary_only([*(tokens or ())])
         own = [token for token in self._tokenizer.stop_token_ids if token < self._info.vocab_size]
-        left = self._info.max_model_len - len(ids)
+        held = self._info.kv_blocks * self._info.kv_block_tokens
+        left = max(1, min(self._info.max_model_len, held) - len(ids))
         return Prompt(
             ids,
             params,

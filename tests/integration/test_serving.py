@@ -160,6 +160,21 @@ def test_a_thousand_requests_at_once_finish_and_leave_nothing(model: Path) -> No
         assert stats.prefix_hits > before.prefix_hits
 
 
+def test_an_answer_without_max_tokens_ends_where_the_cache_does(model: Path) -> None:
+    params = SamplingParams(max_tokens=None, temperature=0, ignore_eos=True)
+    with Engine(model, device="cpu", kv_cache_tokens=64, share=False) as engine:
+        assert engine.info.max_model_len > 64
+        before = engine.stats()
+        (output,) = engine.generate([PROMPT[:3]], params)
+        assert len(output.outputs[0].token_ids) == 61
+        assert output.outputs[0].finish_reason == "length"
+        after = engine.stats()
+        assert after.tokens_per_second(before) == 61 / (after.read_at - before.read_at)
+        assert after.tokens_per_second(after) == 0
+        with pytest.raises(RequestTooLargeError, match="fewer than 64 tokens"):
+            engine.generate((PROMPT * 2)[:64], params)
+
+
 def test_a_request_that_can_never_fit_is_refused_by_what_would_fit(model: Path) -> None:
     with (
         Engine(model, device="cpu", memory_budget=budget(model, 2), share=False) as engine,

@@ -82,9 +82,9 @@ class EngineModel(BaseLanguageModel[Any]):
     """Engine options, sampling parameters, and an engine that opens at first use.
 
     Sampling parameters have vLLM's names and, where they are None, its defaults; `max_tokens`
-    None generates up to the end of the context. Each can be given anew in a call, and so can
-    `timeout`, `priority`, and `model`: another model runs beside this one, with the same options,
-    until both are closed.
+    None generates up to the end of the context, or of the KV cache where that holds less. Each can
+    be given anew in a call, and so can `timeout`, `priority`, and `model`: another model runs
+    beside this one, with the same options, until both are closed.
     """
 
     _ENGINE: ClassVar[tuple[str, ...]] = _ENGINE

@@ -14,6 +14,7 @@ import atexit
 import os
 import struct
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -146,7 +147,8 @@ class Runtime:
                 return field
             return Histogram(bounds, tuple(field.at_most), field.count, field.sum_us / 1e6)
 
-        return EngineStats(**{name: value(name) for name in EngineStats.__dataclass_fields__})
+        names = EngineStats.__dataclass_fields__.keys() - {"read_at"}
+        return EngineStats(read_at=time.monotonic(), **{name: value(name) for name in names})
 
     def destroy(self) -> None:
         """Cancels every request, unloads every model and joins both threads."""

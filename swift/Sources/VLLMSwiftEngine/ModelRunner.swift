@@ -19,7 +19,7 @@ final class ModelRunner {
   private var inFlight: InFlight?
   private var counters = Counters()
   /// Called before events go out, so that whoever hears of an end finds it counted.
-  private let publish: () -> Void
+  let publish: () -> Void
 
   init(
     _ id: ModelID, _ model: Model, on stream: MLXStream, requests: RequestTable,

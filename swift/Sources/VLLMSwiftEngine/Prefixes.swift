@@ -75,7 +75,8 @@ extension ModelRunner {
   }
 
   private func prefix(_ pin: PinID, _ tokens: [Int32], _ blocks: [Int32]) -> PinnedPrefix {
-    PinnedPrefix(
+    publish()
+    return PinnedPrefix(
       model: id, pin: pin, tokens: Array(tokens.prefix(blocks.count * kvBlockTokens)),
       byteCount: blocks.count * model.executor.bytesPerBlock)
   }

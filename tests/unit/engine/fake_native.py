@@ -93,6 +93,7 @@ class FakeLibrary:
 
     def vsw_model_get_info(self, _: Any, info: Any, __: Any) -> int:
         info.vocab_size, info.max_model_len = self._vocab, self._limit
+        info.kv_block_tokens, info.kv_blocks = 32, self._limit
         info.device, info.kernels = 1, 3
         return OK
 

@@ -25,7 +25,7 @@ typedef struct vsw_stats {
   uint64_t output_tokens;
   uint64_t steps;          /* forward passes */
   uint64_t kv_blocks;      /* of all models */
-  uint64_t kv_blocks_used; /* held by running sequences */
+  uint64_t kv_blocks_used; /* held by running sequences and prefixes */
   uint64_t mlx_active_bytes;
   uint64_t preemptions;      /* sequences that gave up their blocks, and were computed again */
   uint64_t prefix_queries;   /* prompt tokens looked up in the prefix cache */
