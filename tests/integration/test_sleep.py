@@ -17,22 +17,26 @@ PROMPT = "The sky is"
 
 PROCESS = """
 import sys
-from vllm_swift_engine import Engine
+from vllm_swift_engine import Engine, SamplingParams
 def resident():
     lines = dict(line.split(":", 1) for line in open("/proc/self/status"))
     return int(lines["VmRSS"].split()[0]) * 1024
 engine = Engine(sys.argv[1], device="cpu")
+engine.generate(list(range(1, 1500)), SamplingParams(max_tokens=1))
+cached, info = engine.stats().kv_blocks_cached, engine.info
 awake = resident()
 engine.sleep()
-print(awake - resident())
+print(awake - resident(), cached * info.kv_bytes // info.kv_blocks)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/status is Linux's")
-def test_sleep_frees_the_weights(smollm2: Path) -> None:
+def test_sleep_frees_the_weights_and_the_cache(smollm2: Path) -> None:
     command = [sys.executable, "-c", PROCESS, str(smollm2)]
-    freed = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    assert freed >= 0.9 * smollm2.stat().st_size
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    freed, written = map(int, output.split())
+    assert written > 30e6
+    assert freed >= 0.9 * (smollm2.stat().st_size + written)
 
 
 def test_an_engine_that_woke_goes_on_as_before(smollm2: Path) -> None:

@@ -77,6 +77,10 @@ class ChatVLLMSwift(EngineModel, BaseChatModel):
         "response_format",
         "chat_template_kwargs",
     )
+    _UNSUPPORTED: ClassVar[Mapping[str, str]] = {
+        **EngineModel._UNSUPPORTED,
+        "skip_special_tokens": "is what the model's chat format needs it to be",
+    }
 
     @property
     def _llm_type(self) -> str:

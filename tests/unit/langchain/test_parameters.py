@@ -305,3 +305,17 @@ def test_a_with_block_opens_and_closes(model: Model, engines: list[FakeEngine]) 
 
 def _requests(engines: list[FakeEngine]) -> list[tuple[Any, Any]]:
     return [request for engine in engines for request in engine.requests]
+
+
+def test_a_chat_format_decides_which_tokens_are_text(
+    model: Model, engines: list[FakeEngine]
+) -> None:
+    made = model(model="a/model")
+    if model is ChatVLLMSwift:
+        with pytest.raises(UnsupportedError, match=r"skip_special_tokens.*chat format"):
+            made.invoke("Hi", skip_special_tokens=False)
+        assert engines == []
+    else:
+        made.invoke("Hi", skip_special_tokens=False)
+        ((_, params),) = engines[0].requests
+        assert not params.skip_special_tokens
