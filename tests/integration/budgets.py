@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from vllm_swift_engine import Engine
 from vllm_swift_engine.errors import MemoryBudgetError
 
 
-def budget(model: Path, blocks: int, rows: int = 256) -> int:
-    """The ``memory_budget`` that leaves so many blocks of KV cache."""
+def budget(model: Path, blocks: int, **options: Any) -> int:
+    """The ``memory_budget`` that leaves an engine of these options so many blocks of KV cache."""
     least = 1
     while True:
         try:
-            engine = Engine(
-                model, device="cpu", memory_budget=least, max_num_batched_tokens=rows, share=False
-            )
+            engine = Engine(model, device="cpu", memory_budget=least, share=False, **options)
         except MemoryBudgetError as error:
             # It says what it takes.
             least = max(map(int, re.findall(r"\d+", str(error))))

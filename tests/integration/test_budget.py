@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -46,3 +48,29 @@ def test_a_share_is_of_what_the_machine_has(model: Path) -> None:
 def test_anything_else_is_refused(model: Path, bad: int | float | str) -> None:
     with pytest.raises(InvalidArgumentError, match="memory_budget"):
         blocks(model, bad)
+
+
+PROCESS = """
+import sys
+from vllm_swift_engine import Engine, SamplingParams
+def resident():
+    lines = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    return int(lines["RssAnon"].split()[0]) * 1024
+Engine(sys.argv[1], device="cpu").close()
+before = resident()
+engine = Engine(sys.argv[1], device="cpu", memory_budget=int(sys.argv[2]))
+prompts = [[1000 + index, *range(100, 150)] for index in range(256)]
+engine.generate(prompts, SamplingParams(max_tokens=8, ignore_eos=True))
+stats = engine.stats()
+print(resident() - before, stats.kv_blocks_cached / stats.kv_blocks)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/status is Linux's")
+def test_a_full_cache_and_a_full_step_keep_to_it(smollm2: Path) -> None:
+    memory_budget = 300_000_000
+    command = [sys.executable, "-c", PROCESS, str(smollm2), str(memory_budget)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    grown, full = map(float, output.split())
+    assert full > 0.9
+    assert 0.7 * memory_budget < grown <= memory_budget

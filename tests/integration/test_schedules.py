@@ -147,13 +147,13 @@ def play(engine: Engine, plan: list[Work], rng: random.Random) -> list[Reader]:
 def test_every_request_gets_what_it_gets_alone(
     model: Path, alone: Engine, sequences: int, rows: int, blocks: int
 ) -> None:
+    limits = {"max_num_seqs": sequences, "max_num_batched_tokens": rows}
     engine = Engine(
         model,
         device="cpu",
-        max_num_seqs=sequences,
-        max_num_batched_tokens=rows,
-        memory_budget=budget(model, blocks, rows),
+        memory_budget=budget(model, blocks, **limits),
         share=False,
+        **limits,
     )
     with engine:
         assert engine.info.kv_blocks == blocks

@@ -89,7 +89,7 @@ public final class Scheduler {
 
   /// Rows of a step whose prompt logprobs are wanted, besides those that sample: each has a row of
   /// logits, and 128 rows of a vocabulary of 128k are 64 MB.
-  static let maxScoredRows = 128
+  public static let maxScoredRows = 128
 
   let limits: Limits
   var cache: PrefixCache

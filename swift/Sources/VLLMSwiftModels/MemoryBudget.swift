@@ -7,10 +7,12 @@ public enum Machine {
   public static var memoryBytes: Int { Int(clamping: ck_machine_memory()) }
 }
 
-/// Bounds what a model takes: weights, workspace, KV cache.
+/// Bounds what a model takes: weights, workspace with the logits of steps, KV cache.
 struct MemoryBudget {
   /// Nil: no bound of the caller's.
   let bytes: Int?
+  /// Of a step that runs, and of one that is queued behind it.
+  let logitBytes: Int
   /// Nil: as many as there is room for.
   let cacheTokens: Int?
 
@@ -28,7 +30,7 @@ struct MemoryBudget {
   /// How many blocks of KV cache there is room for, once the weights are in memory. Without a bound:
   /// four sequences of full length, if they take no more than half of what the machine has left.
   func cacheBlocks(for executor: any Executor, maxModelLength: Int) throws -> Int {
-    let used = executor.weightBytes + executor.workspaceBytes
+    let used = executor.weightBytes + executor.workspaceBytes + logitBytes
     let sequence = BlockPool.blocks(for: maxModelLength)
     if let cacheTokens {
       let blocks = BlockPool.blocks(for: cacheTokens)
@@ -59,6 +61,6 @@ struct MemoryBudget {
     EngineError(
       .memoryBudget,
       "\(what) \(needed) bytes, and memory_budget is \(bytes): raise it, or use a smaller or a "
-        + "quantized model")
+        + "quantized model, or a smaller max_num_seqs")
   }
 }

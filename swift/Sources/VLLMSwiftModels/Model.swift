@@ -64,10 +64,13 @@ public struct Model {
   ) throws {
     let config = try Architecture.config(of: checkpoint)
     try checkpoint.validate()
-    let budget = MemoryBudget(bytes: options.memoryBudget, cacheTokens: options.cacheTokens)
+    (maxRows, maxSequences) = try Self.stepLimits(options)
+    let logitRows = min(maxRows, maxSequences + Scheduler.maxScoredRows)
+    let budget = MemoryBudget(
+      bytes: options.memoryBudget, logitBytes: 2 * 4 * logitRows * config.vocabSize,
+      cacheTokens: options.cacheTokens)
     try budget.checkWeights(of: checkpoint)
     let length = try Self.length(options, config, checkpoint)
-    (maxRows, maxSequences) = try Self.stepLimits(options)
     device = try streams.resolve(options.device)
     let stream = try streams.stream(device)
     (kernels, kernelsNote) = try Self.resolve(options.kernels, device, config, checkpoint)
