@@ -303,10 +303,6 @@ def test_a_with_block_opens_and_closes(model: Model, engines: list[FakeEngine]) 
     assert engines[0].closed
 
 
-def _requests(engines: list[FakeEngine]) -> list[tuple[Any, Any]]:
-    return [request for engine in engines for request in engine.requests]
-
-
 def test_a_chat_format_decides_which_tokens_are_text(
     model: Model, engines: list[FakeEngine]
 ) -> None:
@@ -319,3 +315,7 @@ def test_a_chat_format_decides_which_tokens_are_text(
         made.invoke("Hi", skip_special_tokens=False)
         ((_, params),) = engines[0].requests
         assert not params.skip_special_tokens
+
+
+def _requests(engines: list[FakeEngine]) -> list[tuple[Any, Any]]:
+    return [request for engine in engines for request in engine.requests]
