@@ -381,7 +381,8 @@ class Engine:
     def logits(self, token_ids: Sequence[int]) -> memoryview[float]:
         """Logits at every position: float32 [len(token_ids), vocab_size].
 
-        Row i predicts token i + 1. Blocks; requests wait for it between two of their steps.
+        Row i predicts token i + 1. Blocks. Beside running requests it goes on by a few rows after
+        each of their steps.
         """
         self._session.require_open()
         ids = self._prompts.token_ids(token_ids)

@@ -10,7 +10,12 @@ import pytest
 
 from tests.integration.budgets import budget
 from vllm_swift_engine import Engine, SamplingParams
-from vllm_swift_engine.errors import InvalidArgumentError, RequestTimeoutError, RequestTooLargeError
+from vllm_swift_engine.errors import (
+    EngineClosedError,
+    InvalidArgumentError,
+    RequestTimeoutError,
+    RequestTooLargeError,
+)
 from vllm_swift_engine.outputs import EngineStats
 
 PROMPT = [1 + index * index % 200 for index in range(100)]
@@ -254,3 +259,41 @@ def test_latencies_are_counted(engine: Engine) -> None:
         assert histogram.quantile(0) <= histogram.quantile(0.5) <= histogram.quantile(1)
         assert 0 < histogram.mean <= histogram.quantile(1)
     assert after.request_time.sum >= before.request_time.sum + output.timings.decode_s
+
+
+LONG = SamplingParams(max_tokens=400, temperature=0, ignore_eos=True)
+
+
+def test_streams_go_on_while_logits_are_computed(smollm2_engine: Engine) -> None:
+    engine = smollm2_engine
+    alone = engine.logits(range(2, 122)).tobytes()
+    with engine.stream("Once", LONG) as stream:
+        next(stream)
+        before = engine.stats().output_tokens
+        beside = engine.logits(range(2, 122))
+        # So many rows do not fit beside a decoding one: they came in parts, a token after each.
+        assert engine.stats().output_tokens - before >= 6
+    assert beside.tobytes() == alone
+
+
+def test_streams_go_on_while_a_model_is_loaded(smollm2_engine: Engine, smollm2: Path) -> None:
+    engine = smollm2_engine
+    with Engine(smollm2, device="cpu", share=False) as other:
+        other.sleep()
+        with engine.stream("Once", LONG) as stream:
+            next(stream)
+            before = engine.stats().output_tokens
+            other.wake()
+            assert engine.stats().output_tokens - before >= 3
+
+
+def test_a_model_may_be_closed_while_its_logits_are_computed(smollm2: Path) -> None:
+    engine = Engine(smollm2, device="cpu", share=False)
+    with ThreadPoolExecutor(1) as pool:
+        stream = engine.stream("Once", LONG)
+        next(stream)
+        rows = pool.submit(engine.logits, range(2, 1002))
+        next(stream)
+        engine.close()
+        with pytest.raises(EngineClosedError):
+            rows.result()

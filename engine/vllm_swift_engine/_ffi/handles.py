@@ -139,15 +139,14 @@ class NativeModel:
         """float32 [len(tokens), vocab_size]."""
         self.runtime.require_usable()
         ffi, lib = self._library
-        logits = memoryview(bytearray(4 * len(tokens) * vocab_size)).cast(
-            "f", (len(tokens), vocab_size)
-        )
         ids = ffi.from_buffer("int32_t[]", int32_array(tokens))
-        floats = ffi.from_buffer("float[]", logits, require_writable=True)
+        # Not cleared: that would hold the GIL for longer than a stream's reader may wait.
+        allocate = ffi.new_allocator(should_clear_after_alloc=False)
+        floats = allocate("float[]", len(tokens) * vocab_size)
         error = ffi.new("vsw_error *")
         status = lib.vsw_model_logits(self.handle, ids, len(ids), floats, len(floats), error)
         check(self._library, status, error)
-        return logits
+        return memoryview(ffi.buffer(floats)).cast("f", (len(tokens), vocab_size))
 
     def pin_prefix(self, tokens: Sequence[int]) -> NativePrefix:
         """Keeps the longest beginning of ``tokens`` that the model has computed."""

@@ -100,8 +100,12 @@ public final class Scheduler {
   var counted = Counts()
   var pins: [PinID: [Int32]] = [:]
   var lastPin: PinID = 0
+  /// Blocks of work beside the requests.
+  public private(set) var borrowed: [Int32]?
   private var arrivals: UInt64 = 0
   private var steps: UInt64 = 0
+  /// Of sequences that found no block yet.
+  private var starts: [Start] = []
 
   public init(_ limits: Limits) {
     self.limits = limits
@@ -139,19 +143,28 @@ public final class Scheduler {
   public func cancel(_ id: SequenceID) -> Bool { endAll { $0.id == id } }
 
   /// Ends every request, as after a failure of the backend, and forgets what the blocks hold, pinned
-  /// or not.
+  /// and borrowed ones too.
   /// - Returns: those that were not yet finished.
   public func cancelAll() -> Set<RequestID> {
     let ended = waiting + running
     for sequence in ended { end(sequence) }
     cache.reset()
-    pins = [:]
+    (pins, borrowed) = ([:], nil)
     return Set(ended.map(\.id.request))
   }
 
-  /// Blocks for work beside the requests, or nil if too few are free. Give back with `release`.
-  public func borrowBlocks(_ count: Int) -> [Int32]? { cache.take(count) }
-  public func release(_ blocks: [Int32]) { cache.letGo(blocks) }
+  /// Sets blocks apart for work beside the requests, until `returnBorrowed`.
+  /// - Returns: false if too few are free, or some are borrowed already.
+  public func borrowBlocks(_ count: Int) -> Bool {
+    guard borrowed == nil else { return false }
+    borrowed = cache.take(count)
+    return borrowed != nil
+  }
+
+  public func returnBorrowed() {
+    if let borrowed { cache.letGo(borrowed) }
+    borrowed = nil
+  }
 
   /// The next step, or nil when there is nothing to run. O(running + rows), and for each sequence
   /// that it looks at in the queue O(tokens + running).
@@ -159,6 +172,7 @@ public final class Scheduler {
     steps += 1
     var step = Step()
     step.number = steps
+    step.starts = starts
     for sequence in running where sequence.wantsRows && sequence.decodes {
       issue(sequence, rows: 1, in: &step)
     }
@@ -167,6 +181,7 @@ public final class Scheduler {
     issuePrompts(within: budget, in: &step)
     // Not earlier: a step computes its sequences side by side, so none may read another's rows.
     for sequence in step.members { register(sequence) }
+    starts = step.members.isEmpty ? step.starts : []
     return step.members.isEmpty ? nil : step
   }
 

@@ -23,6 +23,16 @@ struct StepBudget {
 }
 
 extension Scheduler {
+  /// How many rows of work beside the requests, from `position` on, take no longer than those of a
+  /// prompt would: `maxScoredRows` at most, since each has logits.
+  public func rowsBesideRequests(at position: Int) -> Int {
+    guard !running.isEmpty else { return Self.maxScoredRows }
+    let count = running.count
+    let cost = limits.cost.ofPrompts(
+      beside: count, costing: limits.cost.fixed + Double(count))
+    return min(Self.maxScoredRows, max(1, limits.cost.rows(within: cost, at: position)))
+  }
+
   /// What is left for prompts beside the decoding rows of a step.
   func promptBudget(beside step: Step) -> StepBudget {
     let rows = limits.maxRows - step.layout.tokens.count
@@ -56,7 +66,8 @@ extension Scheduler {
   /// Of equal priority, the prompt with the least left comes first, so that a short one need not wait
   /// for a long one; and a quarter of the budget is the oldest one's, so that none waits for ever.
   func issuePrompts(within budget: StepBudget, in step: inout Step) {
-    let prompts = running.filter { $0.wantsRows && !$0.continues }
+    // Also what a preempted sequence has left to compute, however little.
+    let prompts = running.filter { $0.wantsRows && $0.lastStep != step.number }
     guard let oldest = prompts.first else { return }
     var budget = budget
     var reserved = StepBudget(rows: budget.rows / 4, cost: budget.cost / 4)

@@ -14,6 +14,7 @@ enum Command: Sendable {
   case cancelOne(SequenceID)
   /// Something to do with a model between two steps; nil if it is closed.
   case visit(ModelID, @Sendable (ModelRunner?) -> Void)
+  case logits(ModelID, LogitsRequest, Reply<Void>)
 }
 
 /// A request, what its outputs are held to, and when it has to have ended.
@@ -21,13 +22,6 @@ struct Submission: Sendable {
   let request: Request
   let grammar: Grammar?
   let deadline: ContinuousClock.Instant?
-}
-
-/// Logits of every position of a sequence, into memory of the caller's, who waits for the reply.
-struct LogitsRequest: @unchecked Sendable {
-  let tokens: [Int32]
-  /// [tokens, vocabulary]
-  let destination: UnsafeMutableBufferPointer<Float>
 }
 
 /// A result that one thread leaves and another waits for.

@@ -4,9 +4,6 @@ import VLLMSwiftModels
 
 /// One model on the engine's thread: its schedule, and the step that is being computed.
 final class ModelRunner {
-  /// Rows of a step that wants all its logits: 128 rows of a vocabulary of 128k are 64 MB.
-  private static let logitsRows = 128
-
   let id: ModelID
   let model: Model
   let stream: MLXStream
@@ -215,28 +212,6 @@ final class ModelRunner {
     for request in ended {
       deadlines.remove(request)
       requests.end(request, .error, error: error)
-    }
-  }
-
-  /// The logits of every position of a sequence of its own, beside the requests.
-  func logits(_ request: LogitsRequest) throws {
-    let count = request.tokens.count
-    let vocabulary = model.limits.vocabularySize
-    guard let blocks = scheduler.borrowBlocks(BlockPool.blocks(for: count)) else {
-      throw EngineError(
-        .requestTooLarge, "\(count) tokens of KV cache are not free beside the running requests")
-    }
-    defer { scheduler.release(blocks) }
-    for start in stride(from: 0, to: count, by: Self.logitsRows) {
-      let rows = start..<min(count, start + Self.logitsRows)
-      var layout = BatchLayout()
-      layout.append(
-        request.tokens[rows].map { .id($0) }, position: start, blocks: blocks, logits: rows.count)
-      let logits = try model.executor.logits(layout, after: nil)
-      let part = request.destination[
-        rows.lowerBound * vocabulary..<rows.upperBound * vocabulary]
-      try logits.copy(
-        to: UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(rebasing: part)), on: stream)
     }
   }
 }

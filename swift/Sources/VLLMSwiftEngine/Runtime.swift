@@ -102,8 +102,10 @@ extension Runtime {
         "room for \(destination.count) logits was given, and \(tokens.count) tokens have "
           + "\(tokens.count * limits.vocabularySize)")
     }
+    let reply = Reply<Void>()
     let request = LogitsRequest(tokens: tokens, destination: destination)
-    try visit(model) { try $0.logits(request) }
+    try mailbox.post(.logits(model, request, reply))
+    try reply.wait()
   }
 
   /// Does something with a model on the engine's thread, between two steps, and waits.

@@ -57,10 +57,13 @@ public struct Model {
   public let kernelsNote: String
   public let cacheBlocks: Int
 
+  /// - Parameter pause: called after each matrix of weights, with its bytes in the checkpoint; ends the
+  ///   loading if it throws.
   /// - Throws: `unsupportedArchitecture`, `unsupportedQuantization`, `modelCorrupt`, `memoryBudget`,
   ///   `deviceUnavailable`, `invalidArgument`, `backend`.
   public init(
-    _ checkpoint: any Checkpoint, _ options: ModelOptions, on streams: Streams
+    _ checkpoint: any Checkpoint, _ options: ModelOptions, on streams: Streams,
+    pause: @escaping (Int) throws -> Void
   ) throws {
     let config = try Architecture.config(of: checkpoint)
     try checkpoint.validate()
@@ -75,10 +78,10 @@ public struct Model {
     let stream = try streams.stream(device)
     (kernels, kernelsNote) = try Self.resolve(options.kernels, device, config, checkpoint)
     if kernels == .reference {
-      executor = try ReferenceExecutor(config, checkpoint, on: stream)
+      executor = try ReferenceExecutor(config, checkpoint, on: stream, pause: pause)
     } else {
       executor = try PlanExecutor(
-        config, checkpoint, isa: kernels.isa, maxRows: maxRows, on: stream)
+        config, checkpoint, isa: kernels.isa, maxRows: maxRows, on: stream, pause: pause)
     }
     // The workspace is known once there is a cache to plan with; blocks too many are address space
     // that is never touched.

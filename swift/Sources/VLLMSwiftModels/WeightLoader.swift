@@ -16,18 +16,25 @@ public struct WeightLoader<Store: WeightStore> {
   public let checkpoint: any Checkpoint
   public let store: Store
   private let prefix: String
+  private let pause: (Int) throws -> Void
 
-  public init(_ checkpoint: any Checkpoint, into store: Store) {
-    self.init(checkpoint, store, prefix: "")
+  /// - Parameter pause: called after each matrix, with its bytes in the checkpoint.
+  public init(
+    _ checkpoint: any Checkpoint, into store: Store, pause: @escaping (Int) throws -> Void
+  ) {
+    self.init(checkpoint, store, prefix: "", pause)
   }
 
-  private init(_ checkpoint: any Checkpoint, _ store: Store, prefix: String) {
-    (self.checkpoint, self.store, self.prefix) = (checkpoint, store, prefix)
+  private init(
+    _ checkpoint: any Checkpoint, _ store: Store, prefix: String,
+    _ pause: @escaping (Int) throws -> Void
+  ) {
+    (self.checkpoint, self.store, self.prefix, self.pause) = (checkpoint, store, prefix, pause)
   }
 
   /// The weights whose names begin with `name` and a dot.
   public func scope(_ name: String) -> WeightLoader {
-    WeightLoader(checkpoint, store, prefix: prefix + name + ".")
+    WeightLoader(checkpoint, store, prefix: prefix + name + ".", pause)
   }
 
   /// The matrix `name`.weight, or several stacked along their rows.
@@ -36,8 +43,13 @@ public struct WeightLoader<Store: WeightStore> {
     -> Store.Operations.Matrix
   {
     let tensors = try parts.map { try tensor($0.name, shape: [$0.rows, columns]) }
-    defer { tensors.forEach(checkpoint.release) }
-    return try store.matrix(tensors)
+    let matrix: Store.Operations.Matrix
+    do {
+      defer { tensors.forEach(checkpoint.release) }
+      matrix = try store.matrix(tensors)
+    }
+    try pause(tensors.reduce(0) { $0 + $1.byteCount })
+    return matrix
   }
 
   public func matrix(_ name: String, rows: Int, columns: Int) throws -> Store.Operations.Matrix {

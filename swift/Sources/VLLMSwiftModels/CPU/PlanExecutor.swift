@@ -19,10 +19,10 @@ final class PlanExecutor: Executor {
   /// - Parameter maxRows: rows of the largest step.
   init(
     _ config: any ArchitectureConfig, _ checkpoint: any Checkpoint, isa: ck_isa, maxRows: Int,
-    on stream: MLXStream
+    on stream: MLXStream, pause: @escaping (Int) throws -> Void
   ) throws {
     weights = PackedWeights(isa: isa)
-    decoder = try config.decoder(WeightLoader(checkpoint, into: weights))
+    decoder = try config.decoder(WeightLoader(checkpoint, into: weights, pause: pause))
     (self.config, self.isa, self.maxRows, self.stream) = (config, isa, maxRows, stream)
   }
 

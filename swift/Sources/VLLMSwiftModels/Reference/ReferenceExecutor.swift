@@ -15,10 +15,11 @@ final class ReferenceExecutor: Executor {
   let workspaceBytes = 0
 
   init(
-    _ config: any ArchitectureConfig, _ checkpoint: any Checkpoint, on stream: MLXStream
+    _ config: any ArchitectureConfig, _ checkpoint: any Checkpoint, on stream: MLXStream,
+    pause: @escaping (Int) throws -> Void
   ) throws {
     let weights = ReferenceWeights(stream: stream)
-    decoder = try config.decoder(WeightLoader(checkpoint, into: weights))
+    decoder = try config.decoder(WeightLoader(checkpoint, into: weights, pause: pause))
     cache = ReferenceCache(config, stream: stream)
     weightBytes = weights.byteCount
     self.config = config
