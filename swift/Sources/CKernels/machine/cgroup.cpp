@@ -21,9 +21,10 @@ double least_on_path(const std::string& root, std::string path, GroupLimit limit
 }  // namespace
 
 /// cgroups(7): lines of "hierarchy:controllers:path"; version 2 has no controllers.
-double least_group_limit(const char* controller, GroupLimit version2, GroupLimit version1) {
-  const std::string root = "/sys/fs/cgroup";
-  std::ifstream groups("/proc/self/cgroup");
+double least_group_limit(const char* controller, GroupLimit version2, GroupLimit version1,
+                         const GroupFiles& files) {
+  const std::string& root = files.root;
+  std::ifstream groups(files.own);
   double least = std::numeric_limits<double>::infinity();
   for (std::string line; std::getline(groups, line);) {
     size_t first = line.find(':'), second = line.find(':', first + 1);

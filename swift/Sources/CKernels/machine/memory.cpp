@@ -11,7 +11,6 @@
 
 #include "../include/ckernels.h"
 #include "../linear/arena.hpp"
-#include "cgroup.hpp"
 
 #if defined(__GLIBC__)
 #include <malloc.h>
@@ -45,10 +44,14 @@ double memory_v1(const std::string& group) { return bytes_in(group + "/memory.li
 
 }  // namespace
 
+double group_memory(const GroupFiles& files) {
+  return least_group_limit("memory", memory_v2, memory_v1, files);
+}
+
 size_t machine_memory() {
   const auto pages = static_cast<double>(sysconf(_SC_PHYS_PAGES));
   const double machine = pages * static_cast<double>(sysconf(_SC_PAGESIZE));
-  return static_cast<size_t>(std::min(machine, least_group_limit("memory", memory_v2, memory_v1)));
+  return static_cast<size_t>(std::min(machine, group_memory()));
 }
 
 }  // namespace ck

@@ -12,8 +12,6 @@
 #include <fstream>
 #endif
 
-#include "../machine/cgroup.hpp"
-
 namespace ck {
 namespace {
 
@@ -58,9 +56,13 @@ double quota_v2(const std::string&) { return std::numeric_limits<double>::infini
 
 }  // namespace
 
+double group_processors(const GroupFiles& files) {
+  return least_group_limit("cpu", quota_v2, quota_v1, files);
+}
+
 int machine_share() {
   int processors = std::max(1, allowed_processors());
-  double limit = least_group_limit("cpu", quota_v2, quota_v1);
+  double limit = group_processors();
   return limit < processors ? std::max(1, static_cast<int>(std::lround(limit))) : processors;
 }
 

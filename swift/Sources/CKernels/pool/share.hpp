@@ -2,7 +2,12 @@
 #ifndef CK_SHARE_HPP
 #define CK_SHARE_HPP
 
+#include "../machine/cgroup.hpp"
+
 namespace ck {
+
+/// Processors that the quotas of the process's control groups allow; infinity where there are none.
+double group_processors(const GroupFiles& files = {});
 
 /// The smaller of the processors that affinity allows and the cgroup quotas (v1 and v2, the
 /// process's own group and its ancestors), rounded to the nearest; at least 1.
