@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlx.core as mx
 import psutil
 import pytest
 
+from tests import tiny_llama
 from tests.integration.budgets import budget
-from vllm_swift_engine import Engine
+from vllm_swift_engine import Engine, SamplingParams
 from vllm_swift_engine.errors import InvalidArgumentError, MemoryBudgetError
 
 
@@ -75,3 +77,34 @@ def test_a_full_cache_and_a_full_step_keep_to_it(smollm2: Path) -> None:
     grown, full = map(float, output.split())
     assert full > 0.9
     assert 0.7 * memory_budget < grown <= memory_budget
+
+
+@pytest.mark.parametrize("sequences", [1, 20])
+def test_stock_ops_keep_to_it_by_mlxs_own_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sequences: int
+) -> None:
+    monkeypatch.setenv("VLLM_SWIFT_KERNELS", "reference")
+    shape = {"HIDDEN": 256, "HEADS": 8, "KV_HEADS": 4, "MLP": 768}
+    for name, value in shape.items():
+        monkeypatch.setattr(tiny_llama, name, value)
+    config = {
+        **tiny_llama.CONFIG,
+        "hidden_size": 256,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "intermediate_size": 768,
+        "max_position_embeddings": 1024,
+    }
+    monkeypatch.setattr(tiny_llama, "CONFIG", config)
+    weights = {name: mx.array(array) for name, array in tiny_llama.random_weights().items()}
+    tiny_llama.write_folder(tmp_path, weights)
+    del weights
+    memory_budget = budget(tmp_path, 40)
+    mx.clear_cache()
+    before = mx.get_active_memory()
+    mx.reset_peak_memory()
+    with Engine(tmp_path, device="cpu", memory_budget=memory_budget, share=False) as engine:
+        assert engine.info.kv_blocks == 40
+        prompts = [[*(1 + index % 250 for index in range(1000)), last] for last in range(sequences)]
+        engine.generate(prompts, SamplingParams(max_tokens=4, ignore_eos=True))
+    assert 0.4 * memory_budget < mx.get_peak_memory() - before <= memory_budget

@@ -226,6 +226,28 @@ async def test_events(chain: Runnable[dict[str, str], str]) -> None:
     assert "".join(streamed) == chain.invoke(asked)
 
 
+async def test_events_of_many_runs_come_from_one_batch(
+    chain: Runnable[dict[str, str], str], engine: Engine
+) -> None:
+    asked = [{"question": f"What is {number} plus {number}?"} for number in range(6)]
+    before = engine.stats()
+    alone = [await chain.ainvoke(one) for one in asked]
+    between = engine.stats()
+
+    async def streamed(one: dict[str, str]) -> str:
+        events = chain.astream_events(one, version="v2")
+        return "".join(
+            [
+                event["data"]["chunk"].content
+                async for event in events
+                if event["event"] == "on_chat_model_stream"
+            ]
+        )
+
+    assert await asyncio.gather(*map(streamed, asked)) == alone
+    assert 2 * (engine.stats().steps - between.steps) < between.steps - before.steps
+
+
 def test_messages_are_counted_and_trimmed_by_the_models_tokenizer(
     chat: ChatVLLMSwift, engine: Engine
 ) -> None:

@@ -194,6 +194,20 @@ def test_greedy_output_is_what_the_processed_logits_say(
         assert output.token_ids != plain.token_ids, "the parameter changes nothing"
 
 
+def test_min_p_leaves_the_tokens_that_are_likely_enough(engine: Engine) -> None:
+    prompt = engine.tokenize("hello tide pools")
+    chances = np.exp(log_softmax(logits_of(engine, prompt)[-1]))
+    likely = {*np.flatnonzero(chances >= 0.4 * chances.max()).tolist()}
+
+    def drawn(min_p: float) -> set[int]:
+        params = SamplingParams(max_tokens=1, min_p=min_p, seed=1, n=300, ignore_eos=True)
+        return {one.token_ids[0] for one in engine.generate(prompt, params).outputs}
+
+    assert 1 < len(likely) < VOCABULARY // 2
+    assert drawn(0.4) == likely
+    assert drawn(0) - likely
+
+
 def test_end_tokens_wait_for_min_tokens(engine: Engine) -> None:
     biased = {"temperature": 0, "logit_bias": {END: 100.0}, "max_tokens": 9}
     ends = [engine.generate("a", SamplingParams(**biased, min_tokens=n)) for n in (0, 1, 5, 9)]

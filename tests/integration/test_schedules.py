@@ -157,12 +157,18 @@ def test_every_request_gets_what_it_gets_alone(
     )
     with engine:
         assert engine.info.kv_blocks == blocks
-        before = engine.stats()
+        before, pinned = engine.stats(), 0
         for seed in range(SCHEDULES):
             rng = random.Random(f"{sequences} {seed}")
             contexts = [[rng.randrange(1, VOCABULARY) for _ in range(80)] for _ in range(2)]
             plan = [some_work(rng, contexts) for _ in range(rng.randint(2, 9))]
-            for work, reader in zip(plan, play(engine, plan, rng), strict=True):
+            # As many as leave the largest request its room.
+            pins = [engine.prefix(context) for context in contexts[: (blocks - 4) // 2]]
+            pinned += sum(pin.cached_tokens for pin in pins)
+            readers = play(engine, plan, rng)
+            for pin in pins:
+                pin.close()
+            for work, reader in zip(plan, readers, strict=True):
                 results = expected(alone, work, rng)
                 for got, result in zip(reader.drawn, results, strict=True):
                     whole = drawn(result.outputs[0].token_ids, result.outputs[0].logprobs)
@@ -174,4 +180,5 @@ def test_every_request_gets_what_it_gets_alone(
         # Else it would have shown nothing.
         assert after.preemptions > before.preemptions
         assert after.prefix_hits - before.prefix_hits > 1000
-        assert after.running == after.waiting == 0
+        assert after.running == after.waiting == after.kv_blocks_used == 0
+        assert pinned == SCHEDULES * 64 * ((blocks - 4) // 2)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.integration.budgets import budget
@@ -297,3 +299,23 @@ def test_a_model_may_be_closed_while_its_logits_are_computed(smollm2: Path) -> N
         engine.close()
         with pytest.raises(EngineClosedError):
             rows.result()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="psutil knows what is shared on Linux")
+def test_readers_that_are_stuck_hold_nobody_up_and_little_memory(model: Path) -> None:
+    params = SamplingParams(max_tokens=100, seed=3, ignore_eos=True)
+    with Engine(model, device="cpu", share=False) as engine:
+        expected = engine.generate([5, 6, 7], params)
+        # Takes what a full batch takes once.
+        engine.generate([[5, 6, 7]] * 256, params)
+        process = psutil.Process()
+        before = process.memory_info().rss
+        stuck = [engine.stream([5, 6, 7], params) for _ in range(256)]
+        assert engine.generate([5, 6, 7], params).outputs == expected.outputs
+        while engine.stats().running:
+            engine.generate([8], params)
+        # 256 answers of 100 tokens.
+        assert process.memory_info().rss - before < 256 * 100 * 500
+        for stream in stuck:
+            tokens = [token for chunk in stream for token in chunk.token_ids]
+            assert tokens == expected.outputs[0].token_ids

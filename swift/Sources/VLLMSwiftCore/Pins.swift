@@ -49,14 +49,15 @@ extension Scheduler {
   /// The blocks of a pin, nil if it is gone.
   public func blocks(of id: PinID) -> [Int32]? { pins[id] }
 
-  /// Whether a request could run, if it were alone with what is pinned. O(tokens + pinned).
-  public func fits(_ request: Request) -> Bool {
-    fits(request, beside: pinned(by: Array(pins.values)))
+  /// Why a request could not run even if it were alone with what is pinned: the blocks that it needs
+  /// besides those it shares, and how many are not pinned. Nil if it could. O(tokens + pinned).
+  public func shortage(for request: Request) -> (needed: Int, left: Int)? {
+    shortage(for: request, beside: pinned(by: Array(pins.values)))
   }
 
   private func keep(_ blocks: [Int32]) throws -> PinID {
     let all = pinned(by: Array(pins.values) + [blocks])
-    let fit = (waiting + running).allSatisfy { fits($0.request, beside: all) }
+    let fit = (waiting + running).allSatisfy { shortage(for: $0.request, beside: all) == nil }
     guard fit, all.count < cache.capacity else {
       throw EngineError(
         .requestTooLarge,
@@ -71,14 +72,17 @@ extension Scheduler {
 
   private func pinned(by pins: [[Int32]]) -> Set<Int32> { Set(pins.joined()) }
 
-  private func fits(_ request: Request, beside pinned: Set<Int32>) -> Bool {
-    guard !pinned.isEmpty else { return true }
+  private func shortage(
+    for request: Request, beside pinned: Set<Int32>
+  ) -> (needed: Int, left: Int)? {
+    guard !pinned.isEmpty else { return nil }
     let (prompt, sampling) = (request.prompt, request.sampling)
     // A scored prompt is computed in blocks of its own.
     let most = sampling.promptLogprobs == nil ? (prompt.count - 1) / kvBlockTokens : 0
     let match = cache.match(prompt, salt: request.salt, limit: most)
     let shared = match.blocks.prefix { pinned.contains($0) }.count
     let needed = BlockPool.blocks(for: prompt.count + sampling.maxTokens) - shared
-    return needed <= cache.capacity - pinned.count
+    let left = cache.capacity - pinned.count
+    return needed <= left ? nil : (needed, left)
   }
 }

@@ -35,8 +35,8 @@ final class ModelRunner {
 
   func submit(_ new: [Submission]) {
     for one in new {
-      guard scheduler.fits(one.request) else {
-        requests.end(one.request.id, .error, error: Self.pinnedFull)
+      if let refusal = refusal(of: one.request) {
+        requests.end(one.request.id, .error, error: refusal)
         continue
       }
       samplers.add(one.request)

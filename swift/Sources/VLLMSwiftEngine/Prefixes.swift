@@ -38,10 +38,14 @@ extension Runtime {
 }
 
 extension ModelRunner {
-  static let pinnedFull = EngineError(
-    .requestTooLarge,
-    "the request does not fit into the KV cache beside the pinned prefixes: let go of some, ask for "
-      + "fewer tokens, or raise memory_budget")
+  /// - Returns: nil if the request fits beside what is pinned.
+  func refusal(of request: Request) -> EngineError? {
+    guard let (needed, left) = scheduler.shortage(for: request) else { return nil }
+    return EngineError(
+      .requestTooLarge,
+      "the request takes \(needed * kvBlockTokens) tokens of KV cache, and the pinned prefixes leave "
+        + "\(left * kvBlockTokens): let go of some, ask for fewer tokens, or raise memory_budget")
+  }
 
   fileprivate func pin(_ tokens: [Int32]) throws -> PinnedPrefix {
     let (pin, blocks) = try scheduler.pin(tokens)

@@ -5,7 +5,9 @@ import VLLMSwiftFiles
 public protocol ArchitectureConfig: Sendable {
   var vocabSize: Int { get }
   var hiddenSize: Int { get }
+  var intermediateSize: Int { get }
   var numHiddenLayers: Int { get }
+  var numAttentionHeads: Int { get }
   var numKeyValueHeads: Int { get }
   var headDim: Int { get }
   var maxPositionEmbeddings: Int { get }

@@ -61,6 +61,6 @@ struct MemoryBudget {
     EngineError(
       .memoryBudget,
       "\(what) \(needed) bytes, and memory_budget is \(bytes): raise it, or use a smaller or a "
-        + "quantized model, or a smaller max_num_seqs")
+        + "quantized model, or a smaller max_num_seqs, max_num_batched_tokens or max_model_len")
   }
 }

@@ -78,7 +78,8 @@ public struct Model {
     let stream = try streams.stream(device)
     (kernels, kernelsNote) = try Self.resolve(options.kernels, device, config, checkpoint)
     if kernels == .reference {
-      executor = try ReferenceExecutor(config, checkpoint, on: stream, pause: pause)
+      executor = try ReferenceExecutor(
+        config, checkpoint, maxRows: maxRows, maxLength: length, on: stream, pause: pause)
     } else {
       executor = try PlanExecutor(
         config, checkpoint, isa: kernels.isa, maxRows: maxRows, on: stream, pause: pause)

@@ -27,8 +27,10 @@ import Testing
     let (_, blocks) = try player.scheduler.pin(prefix)
     #expect(blocks.count == 2)
     let fitting = try asking(1, prefix + [1, 2, 3], maxTokens: 20, scored: false)
-    #expect(player.scheduler.fits(fitting))
-    #expect(!player.scheduler.fits(try asking(2, [7] + prefix, maxTokens: 20, scored: false)))
+    #expect(player.scheduler.shortage(for: fitting) == nil)
+    let shortage = player.scheduler.shortage(
+      for: try asking(2, [7] + prefix, maxTokens: 20, scored: false))
+    #expect(shortage?.needed == 3 && shortage?.left == 2)
     try player.run([fitting])
     #expect(player.starts[1] == 64)
     #expect(player.outputs[SequenceID(request: 1)]?.count == 20)
@@ -37,12 +39,12 @@ import Testing
   @Test func aScoredPromptNeedsBlocksOfItsOwnBesideAPin() throws {
     let player = try player(blocks: 4)
     let scored = try asking(1, prefix + [1, 2, 3], maxTokens: 20, scored: true)
-    #expect(player.scheduler.fits(scored))
+    #expect(player.scheduler.shortage(for: scored) == nil)
     player.scheduler.submit(scored)
     #expect(throws: EngineError.self) { try player.scheduler.pin(prefix) }
     #expect(player.scheduler.cancel(1))
     _ = try player.scheduler.pin(prefix)
-    #expect(!player.scheduler.fits(scored))
+    #expect(player.scheduler.shortage(for: scored) != nil)
   }
 
   /// Whatever is pinned meanwhile, all that was let in ends, with what it gives alone.
@@ -68,7 +70,7 @@ import Testing
           let new = try asking(
             RequestID(now + 1), prompt, maxTokens: .random(in: 1...max(1, most), using: &random),
             scored: Bool.random(using: &random))
-          if player.scheduler.fits(new) {
+          if player.scheduler.shortage(for: new) == nil {
             player.scheduler.submit(new)
             requests.append(new)
           } else {

@@ -16,7 +16,7 @@ from langchain_core.messages import HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.rate_limiters import BaseRateLimiter
-from langchain_core.runnables import Runnable, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.tracers.context import collect_runs
 
 from tests.unit.langchain.conftest import FakeEngine
@@ -93,13 +93,31 @@ def test_completions_as_they_are_completed(engines: list[FakeEngine]) -> None:
     assert engines[0].most_running == MANY
 
 
-@pytest.mark.parametrize("method", ["batch", "batch_as_completed"])
-def test_max_concurrency_holds(
-    chat: ChatVLLMSwift, engines: list[FakeEngine], monkeypatch: pytest.MonkeyPatch, method: str
+THREE: RunnableConfig = {"max_concurrency": 3}
+
+
+async def _collect_three(chat: ChatVLLMSwift) -> list[Any]:
+    return [answer async for answer in chat.abatch_as_completed(QUESTIONS, THREE)]
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda chat: _in_thread(lambda: chat.batch(QUESTIONS, THREE)),
+        lambda chat: _in_thread(lambda: [*chat.batch_as_completed(QUESTIONS, THREE)]),
+        lambda chat: chat.abatch(QUESTIONS, THREE),
+        _collect_three,
+    ],
+    ids=["batch", "batch_as_completed", "abatch", "abatch_as_completed"],
+)
+async def test_max_concurrency_holds(
+    chat: ChatVLLMSwift,
+    engines: list[FakeEngine],
+    monkeypatch: pytest.MonkeyPatch,
+    way: Callable[[ChatVLLMSwift], Awaitable[list[Any]]],
 ) -> None:
     monkeypatch.setattr(FakeEngine, "together", 3)
-    answers = list(getattr(chat, method)(QUESTIONS, {"max_concurrency": 3}))
-    assert len(answers) == MANY
+    assert len(await way(chat)) == MANY
     assert engines[0].most_running == 3
 
 

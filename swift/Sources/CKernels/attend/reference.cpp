@@ -1,6 +1,7 @@
 #include "../reference/reference.hpp"
 
 #include <limits>
+#include <span>
 
 namespace {
 
@@ -82,21 +83,23 @@ extern "C" int ck_ref_attend(cmlx_stream stream, cmlx_array qkv, const ck_attent
   return cmlx::guarded(error, [&] {
     mx::Stream s = stream->value;
     const ck_attention& a = *attend;
-    std::vector<mx::array> mixed;
-    for (int i = 0; i < count; i++) {
-      const ck_sequence& seq = sequences[i];
+    std::span<const ck_sequence> all(sequences, static_cast<size_t>(count));
+    auto columns = [&](const ck_sequence& seq, int from, int heads) {
       int first = seq.first_row, last = first + seq.row_count;
-      auto columns = [&](int from, int heads) {
-        mx::array part = mx::slice(qkv->value, {first, from * a.head_dim},
-                                   {last, (from + heads) * a.head_dim}, s);
-        return mx::reshape(part, {seq.row_count, heads, a.head_dim}, s);
-      };
-      mx::array q = rotated(columns(0, a.heads), a, seq.position, s);
-      mx::array k = rotated(columns(a.heads, a.kv_heads), a, seq.position, s);
-      mx::array v = columns(a.heads + a.kv_heads, a.kv_heads);
+      mx::array part =
+          mx::slice(qkv->value, {first, from * a.head_dim}, {last, (from + heads) * a.head_dim}, s);
+      return mx::reshape(part, {seq.row_count, heads, a.head_dim}, s);
+    };
+    // All of them before any is read: a reader is an owner, and a pool with two is copied.
+    for (const ck_sequence& seq : all) {
+      mx::array k = rotated(columns(seq, a.heads, a.kv_heads), a, seq.position, s);
+      mx::array v = columns(seq, a.heads + a.kv_heads, a.kv_heads);
       keys->value = appended(std::move(keys->value), k, seq, s);
       values->value = appended(std::move(values->value), v, seq, s);
-
+    }
+    std::vector<mx::array> mixed;
+    for (const ck_sequence& seq : all) {
+      mx::array q = rotated(columns(seq, 0, a.heads), a, seq.position, s);
       int context = seq.position + seq.row_count;
       mx::array y = attention(
           mx::transpose(q, {1, 0, 2}, s), gathered(keys->value, seq, context, s),

@@ -11,17 +11,21 @@ final class ReferenceExecutor: Executor {
   private let cache: ReferenceCache
 
   let weightBytes: Int
-  /// Intermediate results are MLX's to allocate, and gone after a step.
-  let workspaceBytes = 0
+  let workspaceBytes: Int
 
+  /// - Parameter maxRows: rows of the largest step.
+  /// - Parameter maxLength: tokens of the longest sequence.
   init(
-    _ config: any ArchitectureConfig, _ checkpoint: any Checkpoint, on stream: MLXStream,
+    _ config: any ArchitectureConfig, _ checkpoint: any Checkpoint, maxRows: Int, maxLength: Int,
+    on stream: MLXStream,
     pause: @escaping (Int) throws -> Void
   ) throws {
     let weights = ReferenceWeights(stream: stream)
     decoder = try config.decoder(WeightLoader(checkpoint, into: weights, pause: pause))
     cache = ReferenceCache(config, stream: stream)
     weightBytes = weights.byteCount
+    workspaceBytes = Self.workspace(
+      config, maxRows, maxLength, bytesPerPosition: cache.bytesPerPosition)
     self.config = config
     self.stream = stream
   }
@@ -35,6 +39,23 @@ final class ReferenceExecutor: Executor {
 
   func allocateCache(blocks: Int) throws {
     // Grows with use instead: MLX has no memory that costs nothing until it is written.
+    cache.capacity = blocks
+  }
+
+  /// So many ops of a stream MLX allocates for before the first has run.
+  private static let opsAhead = 10
+
+  /// The most that MLX holds of a step's intermediate results at once, measured with its own count of
+  /// peak memory: those of rows in one layer, scores of all rows, and copies of the keys and values
+  /// of the sequences that are attended to at a time.
+  private static func workspace(
+    _ config: any ArchitectureConfig, _ rows: Int, _ length: Int, bytesPerPosition: Int
+  ) -> Int {
+    let heads = config.numAttentionHeads + 2 * config.numKeyValueHeads
+    let row = 4 * config.hiddenSize + 3 * config.intermediateSize + 3 * heads * config.headDim
+    let scores = rows * (4 * config.numAttentionHeads + 1)
+    let copies = 3 + 2 * min(opsAhead, rows)
+    return 4 * rows * row + length * (scores + copies * bytesPerPosition)
   }
 
   func forward(_ layout: BatchLayout, after previous: MLXArray?) throws -> MLXArray {
@@ -97,6 +118,8 @@ final class ReferenceExecutor: Executor {
 /// the CPU, where it is the oracle; float16 on a GPU.
 final class ReferenceCache {
   private(set) var layers: [(keys: MLXArray, values: MLXArray)] = []
+  /// Blocks at most.
+  var capacity = 0
   private let layerCount: Int
   private let slotShape: [Int]
   private let dtype: MLXArray.DType
@@ -112,20 +135,25 @@ final class ReferenceCache {
 
   var arrays: [MLXArray] { layers.flatMap { [$0.keys, $0.values] } }
 
-  var bytesPerBlock: Int {
-    2 * layerCount * kvBlockTokens * slotShape.reduce(1, *) * (dtype == .float32 ? 4 : 2)
-  }
+  /// A position's keys and values of one layer.
+  var bytesPerPosition: Int { 2 * slotShape.reduce(1, *) * (dtype == .float32 ? 4 : 2) }
+  var bytesPerBlock: Int { layerCount * kvBlockTokens * bytesPerPosition }
 
-  /// Makes room for `count` blocks at least, doubling, with the old contents in front.
+  /// Makes room for `count` blocks at least, doubling, with the old contents in front. One layer
+  /// after the other: all at once would take half of the cache again.
   func reserve(blocks count: Int) throws {
     guard count > blocks else { return }
-    let grown = max(count, 2 * blocks)
-    layers = try (0..<layerCount).map { layer in
-      let old = layers.isEmpty ? nil : layers[layer]
-      let added = grown - blocks
-      return (try extended(old?.keys, by: added), try extended(old?.values, by: added))
+    let added = min(max(count, 2 * blocks), capacity) - blocks
+    for layer in 0..<layerCount {
+      if blocks == 0 {
+        layers.append((try extended(nil, by: added), try extended(nil, by: added)))
+      } else {
+        layers[layer].keys = try extended(layers[layer].keys, by: added)
+        layers[layer].values = try extended(layers[layer].values, by: added)
+      }
+      try MLXArray.eval([layers[layer].keys, layers[layer].values])
     }
-    blocks = grown
+    blocks += added
   }
 
   /// Copies blocks, which must be there.
