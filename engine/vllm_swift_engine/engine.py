@@ -358,6 +358,8 @@ class Engine:
     def load_prefix(self, path: str | os.PathLike[str]) -> Prefix:
         """A prefix that was saved with ``Prefix.save``, without computing it again.
 
+        An engine's first save or load reads the model's files to know their revision.
+
         Raises:
             PrefixFileError: the file is damaged, or of another model, revision or cache format.
             RequestTooLargeError: the KV cache has no room to keep it.

@@ -149,6 +149,25 @@ def test_a_file_of_another_model_is_refused(saved: Path, tmp_path: Path) -> None
         other.load_prefix(saved)
 
 
+def test_a_revision_that_differs_in_one_byte_is_another_model(
+    smollm2: Path, tmp_path: Path
+) -> None:
+    place = 41_234_567
+    content = bytearray(smollm2.read_bytes())
+    content[place] ^= 1
+    changed = tmp_path / smollm2.name
+    changed.write_bytes(content)
+    file = tmp_path / "prefix"
+    with (
+        Engine(smollm2, device="cpu") as engine,
+        engine.prefix("Once upon a time. " * 20) as prefix,
+    ):
+        prefix.save(file)
+        engine.load_prefix(file).close()
+    with Engine(changed, device="cpu") as other, pytest.raises(PrefixFileError, match="revision"):
+        other.load_prefix(file)
+
+
 def test_a_file_of_other_kernels_is_refused(
     model: Path, saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,24 +91,17 @@ def model_identity(path: Path) -> tuple[FileIdentity, ...]:
 
 
 def fingerprint(path: Path) -> str:
-    """Tells one model's weights from another's, wherever they lie.
+    """Tells one model's weights from another's, wherever they lie: a digest of all its files.
 
-    A digest of 64 KiB at each of 64 places in each file: revisions of a model differ all over.
+    Reads them whole, at about 1 GB a second.
     """
     import hashlib
 
     digest = hashlib.sha256()
     for part in _parts(path, "config.json"):
-        size = part.stat().st_size
-        digest.update(f"{size}\n".encode())
         with part.open("rb") as file:
-            for place in range(_PLACES):
-                file.seek(max(0, size - _SAMPLE) * place // (_PLACES - 1))
-                digest.update(file.read(_SAMPLE))
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
-
-
-_PLACES, _SAMPLE = 64, 64 << 10
 
 
 def _parts(path: Path, *beside_weights: str) -> list[Path]:
