@@ -34,7 +34,7 @@ from typing import Any
 import psutil
 
 from vllm_swift_engine import Engine, SamplingParams
-from vllm_swift_engine.errors import EngineClosedError, RequestTimeoutError
+from vllm_swift_engine.errors import EngineClosedError, RequestTimeoutError, RequestTooLargeError
 from vllm_swift_engine.outputs import RequestOutput, StreamChunk
 from vllm_swift_integrations.demo.__main__ import packaged_model
 
@@ -157,6 +157,7 @@ class ThreadWorker(Worker):
             "close a stream": self.close_stream,
             "drop a stream": self.drop_stream,
             "time out": self.time_out,
+            "logits": self.logits,
             "open and close an engine": self.reopen,
         }
         try:
@@ -181,6 +182,17 @@ class ThreadWorker(Worker):
         with suppress(RequestTimeoutError):
             output = engine.generate(request.prompt, request.params, timeout=seconds)
             self.round.check_whole(request, output)
+
+    def logits(self, engine: Engine) -> None:
+        request = self.request()
+        if len(request.prompt) > 60:  # 12 MB of logits
+            return
+        with suppress(RequestTooLargeError):
+            rows = engine.logits(request.prompt).tolist()
+            likely = max(range(len(rows[-1])), key=rows[-1].__getitem__)
+            drawn = request.params.temperature or request.params.structured_outputs
+            if not drawn and request.alone[0]:
+                self.round.check(request, [[likely]], whole=False)
 
     def stream(self, engine: Engine) -> None:
         request = self.request()

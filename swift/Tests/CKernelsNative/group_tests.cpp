@@ -31,6 +31,8 @@ void write(const fs::path& file, const std::string& text) {
   std::ofstream(file) << text << "\n";
 }
 
+std::string whole(double number) { return std::to_string(static_cast<long long>(number)); }
+
 /// States limits of one group, or none.
 struct Limits {
   double memory, processors;
@@ -40,19 +42,15 @@ struct Limits {
         processors(random.chance(0.5) ? 0.25 * random.integer(1, 64) : kNone) {}
 
   void write_v2(const fs::path& group) const {
-    std::string bytes = std::to_string(static_cast<long long>(memory));
-    std::string quota = std::to_string(static_cast<long long>(100000 * processors));
-    write(group / "memory.max", memory < kNone ? bytes : "max");
-    write(group / "cpu.max", (processors < kNone ? quota : "max") + " 100000");
+    write(group / "memory.max", memory < kNone ? whole(memory) : "max");
+    write(group / "cpu.max", (processors < kNone ? whole(100000 * processors) : "max") + " 100000");
   }
   void write_v1_memory(const fs::path& group) const {
-    long long most = 9223372036854771712;  // What version 1 writes for "no limit".
-    write(group / "memory.limit_in_bytes",
-          std::to_string(memory < kNone ? static_cast<long long>(memory) : most));
+    // Version 1 writes this for "no limit".
+    write(group / "memory.limit_in_bytes", memory < kNone ? whole(memory) : "9223372036854771712");
   }
   void write_v1_cpu(const fs::path& group) const {
-    long long quota = processors < kNone ? static_cast<long long>(50000 * processors) : -1;
-    write(group / "cpu.cfs_quota_us", std::to_string(quota));
+    write(group / "cpu.cfs_quota_us", processors < kNone ? whole(50000 * processors) : "-1");
     write(group / "cpu.cfs_period_us", "50000");
   }
 };

@@ -127,8 +127,9 @@ final class Load: Sendable {
     var model = vsw_model_info()
     model.struct_size = UInt32(MemoryLayout<vsw_model_info>.size)
     must { vsw_model_get_info(engine.model, &model, $0) }
-    var logits = [Float](repeating: 0, count: 3 * Int(model.vocab_size))
-    _ = vsw_model_logits(engine.model, ask.prompt, 3, &logits, logits.count, nil)
+    let rows = ask.prompt.count
+    var logits = [Float](repeating: 0, count: rows * Int(model.vocab_size))
+    _ = vsw_model_logits(engine.model, ask.prompt, rows, &logits, logits.count, nil)
     usleep(UInt32(dice.roll(0...20_000)))
     count("prefixes", 1)
   }
