@@ -25,7 +25,7 @@ public struct StepCost: Sendable, Equatable {
   /// A step with prompts costs this many times what its decoding rows alone would, were their
   /// contexts short: a prompt that arrives beside running streams slows them by no more, and itself
   /// by most / (most - 1) and what its smaller chunks lose.
-  static let most = 3.9
+  static let most = 3.7
 
   /// So many rows of a prompt cost hardly more each than any number does.
   static let wide = 128
