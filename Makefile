@@ -19,12 +19,13 @@ NATIVE_SOURCES := $(shell find swift/Package.swift swift/Sources scripts -type f
 CXX_FILES = $(shell git ls-files --cached --others --exclude-standard \
 	'swift/*.h' 'swift/*.hpp' 'swift/*.c' 'swift/*.cpp' 'swift/*.metal' 'swift/*.cu')
 
-.PHONY: help demo test check soak race sanitize cross bench format clean
+.PHONY: help demo test check parity soak race sanitize cross bench format clean
 
 help:
 	@echo 'make demo      ask a real model two questions in a LangChain chain'
 	@echo 'make test      every test, in Python and in Swift'
 	@echo 'make check     lint, formatting and types'
+	@echo 'make parity    the answers of mlx-lm and GGUF, over longer texts than make test'
 	@echo 'make soak      an engine in rough hands for MINUTES=30; SEED= to do a run again'
 	@echo 'make race      an engine in rough hands under ThreadSanitizer, for SECONDS=60; SEED='
 	@echo 'make sanitize  the C++ op tests under the sanitizers named in SANITIZERS'
@@ -47,6 +48,9 @@ check: $(STAMPS)/dev | $(STAMPS)/native
 	$(BIN)/mypy
 	swift format lint --strict --recursive swift/Package.swift swift/Sources swift/Tests
 	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
+
+parity: $(STAMPS)/dev $(STAMPS)/model | $(STAMPS)/native
+	$(BIN)/python -m pytest tests/parity --long
 
 soak: MINUTES ?= 30
 soak: $(STAMPS)/dev $(STAMPS)/model | $(STAMPS)/native

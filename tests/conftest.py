@@ -13,6 +13,14 @@ import pytest
 from vllm_swift_engine import Engine
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--long",
+        action="store_true",
+        help="compare with other implementations over as much text as README's numbers are of",
+    )
+
+
 @pytest.fixture(scope="session", autouse=True)
 def tokenizer_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The converted tokenizers of this session, in place of the user's; subprocesses use it too."""

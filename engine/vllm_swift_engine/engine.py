@@ -47,8 +47,8 @@ class Engine:
         local_files_only: never download.
         max_model_len: tokens of prompt and output together; None is the model's own limit.
         memory_budget: for weights, KV cache and workspace: bytes, a size like "8GiB", or a share of
-            what the machine (or its control group) has, like 0.5; None sets no bound. Workspace
-            has room for the logits of max_num_seqs sequences, twice.
+            what the machine (or its control group, or a GPU with memory of its own) has, like 0.5;
+            None sets no bound. Workspace has room for the logits of max_num_seqs sequences, twice.
         max_num_seqs: sequences that run at once; others wait. None is 256.
         max_num_batched_tokens: tokens of one step; longer prompts are computed in chunks. None is
             256.

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vllm_swift_engine import Engine
 from vllm_swift_engine.errors import MemoryBudgetError
 
+Device = Literal["cpu", "gpu"]
 
-def budget(model: Path, blocks: int, **options: Any) -> int:
+
+def budget(model: Path, blocks: int, device: Device = "cpu", **options: Any) -> int:
     """The ``memory_budget`` that leaves an engine of these options so many blocks of KV cache."""
     least = 1
     while True:
         try:
-            engine = Engine(model, device="cpu", memory_budget=least, share=False, **options)
+            engine = Engine(model, device=device, memory_budget=least, share=False, **options)
         except MemoryBudgetError as error:
             # It says what it takes.
             least = max(map(int, re.findall(r"\d+", str(error))))

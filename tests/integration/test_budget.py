@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import mlx.core as mx
 import psutil
 import pytest
 
-from tests import tiny_llama
-from tests.integration.budgets import budget
+from tests.integration.budgets import Device, budget
+from tests.parity.checkpoints import WIDE, write_folder
+from tests.parity.engines import needs_gpu
 from vllm_swift_engine import Engine, SamplingParams
 from vllm_swift_engine.errors import InvalidArgumentError, MemoryBudgetError
 
@@ -80,31 +82,33 @@ def test_a_full_cache_and_a_full_step_keep_to_it(smollm2: Path) -> None:
 
 
 @pytest.mark.parametrize("sequences", [1, 20])
+@pytest.mark.parametrize(
+    ("device", "used"), [("cpu", 0.4), pytest.param("gpu", 0.3, marks=needs_gpu)]
+)
 def test_stock_ops_keep_to_it_by_mlxs_own_count(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sequences: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: Device, used: float, sequences: int
 ) -> None:
     monkeypatch.setenv("VLLM_SWIFT_KERNELS", "reference")
-    shape = {"HIDDEN": 256, "HEADS": 8, "KV_HEADS": 4, "MLP": 768}
-    for name, value in shape.items():
-        monkeypatch.setattr(tiny_llama, name, value)
-    config = {
-        **tiny_llama.CONFIG,
-        "hidden_size": 256,
-        "num_attention_heads": 8,
-        "num_key_value_heads": 4,
-        "intermediate_size": 768,
-        "max_position_embeddings": 1024,
-    }
-    monkeypatch.setattr(tiny_llama, "CONFIG", config)
-    weights = {name: mx.array(array) for name, array in tiny_llama.random_weights().items()}
-    tiny_llama.write_folder(tmp_path, weights)
-    del weights
-    memory_budget = budget(tmp_path, 40)
+    model = write_folder(tmp_path, WIDE)
+    memory_budget = budget(model, 40, device)
     mx.clear_cache()
     before = mx.get_active_memory()
     mx.reset_peak_memory()
-    with Engine(tmp_path, device="cpu", memory_budget=memory_budget, share=False) as engine:
+    with Engine(model, device=device, memory_budget=memory_budget, share=False) as engine:
         assert engine.info.kv_blocks == 40
         prompts = [[*(1 + index % 250 for index in range(1000)), last] for last in range(sequences)]
         engine.generate(prompts, SamplingParams(max_tokens=4, ignore_eos=True))
-    assert 0.4 * memory_budget < mx.get_peak_memory() - before <= memory_budget
+    assert used * memory_budget < mx.get_peak_memory() - before <= memory_budget
+
+
+def test_a_long_context_leaves_room_for_a_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where stock ops would need more than the machine has for a request of full length."""
+    monkeypatch.setenv("VLLM_SWIFT_KERNELS", "reference")
+    length = 4_000_000
+    model = write_folder(tmp_path, replace(WIDE, more={"max_position_embeddings": length}))
+    with Engine(model, device="cpu", share=False) as engine:
+        assert engine.info.max_model_len == length
+        assert engine.info.kv_blocks > 100
+        assert engine.generate([5] * 100).outputs[0].token_ids

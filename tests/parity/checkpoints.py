@@ -39,6 +39,16 @@ class Shape:
         return {**keys, **fixed, "attention_bias": False, "eos_token_id": 0, **self.more}
 
 
+# Wide enough that a step's intermediate results are most of what a budget has to hold.
+WIDE = Shape(
+    hidden_size=256,
+    intermediate_size=768,
+    num_attention_heads=8,
+    num_key_value_heads=4,
+    more={"max_position_embeddings": 1024},
+)
+
+
 def random_weights(shape: Shape, seed: int = 0) -> dict[str, Array]:
     """Weights by checkpoint name, of a size that keeps attention and logits far from uniform."""
     generator = np.random.default_rng(seed)

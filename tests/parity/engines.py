@@ -1,4 +1,4 @@
-"""Our engine with chosen kernels, and mlx-lm's logits."""
+"""Our engine with chosen kernels or on a GPU, and mlx-lm's logits."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from mlx_lm.utils import load_model
 from vllm_swift_engine import Engine
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
+
+needs_gpu = pytest.mark.skipif(not mx.is_available(mx.gpu), reason="MLX finds no GPU here")
 
 
 @contextmanager

@@ -18,7 +18,6 @@ from vllm_swift_engine import Engine, SamplingParams
 
 pytestmark = [pytest.mark.model, pytest.mark.parity]
 
-TOKENS = 64
 NEAR_TIE = 0.01  # logits this close may change places between two orders of summation
 PROMPTS = [
     "The capital of France is",
@@ -45,12 +44,16 @@ def engine(smollm2: Path) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="module")
-def answers(engine: Engine, smollm2_mlx: Any) -> list[tuple[list[int], list[Step]]]:
+def answers(
+    engine: Engine, smollm2_mlx: Any, request: pytest.FixtureRequest
+) -> list[tuple[list[int], list[Step]]]:
     """Ours and mlx-lm's for each prompt. Both use one thread, so they run side by side."""
-    params = SamplingParams(temperature=0.0, max_tokens=TOKENS)
+    length = 64 if request.config.getoption("--long") else 16
+    params = SamplingParams(temperature=0.0, max_tokens=length)
     with ThreadPoolExecutor(1) as pool:
         ours = pool.submit(engine.generate, PROMPTS, params)
-        theirs = [_mlx_answer(smollm2_mlx, engine.tokenize(prompt)) for prompt in PROMPTS]
+        prompts = [engine.tokenize(prompt) for prompt in PROMPTS]
+        theirs = [_mlx_answer(smollm2_mlx, prompt, length) for prompt in prompts]
         outputs = ours.result()
     return [
         (output.outputs[0].token_ids, answer)
@@ -58,9 +61,9 @@ def answers(engine: Engine, smollm2_mlx: Any) -> list[tuple[list[int], list[Step
     ]
 
 
-def _mlx_answer(model: Any, prompt: list[int]) -> list[Step]:
+def _mlx_answer(model: Any, prompt: list[int], length: int) -> list[Step]:
     steps = []
-    for token, logprobs in generate_step(mx.array(prompt), model, max_tokens=TOKENS):
+    for token, logprobs in generate_step(mx.array(prompt), model, max_tokens=length):
         second, first = mx.topk(logprobs, 2).tolist()
         steps.append(Step(int(token), abs(first - second)))
     return steps

@@ -83,7 +83,7 @@ def model_params(
         DEVICES[device],
         KERNELS[kernels],
         _limit("max_model_len", max_model_len, 2**32 - 1, "tokens"),
-        _limit("memory_budget", _bytes(memory_budget), 2**64 - 1, "bytes"),
+        _limit("memory_budget", _bytes(memory_budget, DEVICES[device]), 2**64 - 1, "bytes"),
         _limit("max_num_seqs", max_num_seqs, 2**32 - 1, "sequences"),
         _limit("max_num_batched_tokens", max_num_batched_tokens, 2**32 - 1, "tokens"),
         _limit("kv_cache_tokens", kv_cache_tokens, 2**31 - 1, "tokens"),
@@ -95,7 +95,7 @@ _UNITS |= {f"{unit}I": 2 ** (10 * power) for power, unit in enumerate("KMGT", 1)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.IGNORECASE)
 
 
-def _bytes(budget: int | float | str | None) -> int | None:
+def _bytes(budget: int | float | str | None, device: int) -> int | None:
     """A ``memory_budget`` in bytes: a number of them, "8GiB", or a share like 0.5."""
     if isinstance(budget, str):
         size = _SIZE.fullmatch(budget.strip())
@@ -109,7 +109,7 @@ def _bytes(budget: int | float | str | None) -> int | None:
             raise InvalidArgumentError(
                 f"memory_budget as a share must be above 0 and at most 1, not {budget!r}."
             )
-        return int(budget * load().lib.vsw_machine_memory())
+        return int(budget * load().lib.vsw_machine_memory(device))
     return budget
 
 

@@ -59,6 +59,20 @@ int cmlx_gpu_available(void) {
   }
 }
 
+size_t cmlx_gpu_memory(void) {
+  try {
+    if (!mx::is_available(mx::Device::gpu)) return 0;
+    const auto& info = mx::device_info(mx::Device::gpu);
+    for (const char* name : {"total_memory", "memory_size"}) {  // CUDA's, Metal's
+      auto found = info.find(name);
+      if (found != info.end()) return std::get<size_t>(found->second);
+    }
+    return 0;
+  } catch (...) {
+    return 0;
+  }
+}
+
 size_t cmlx_active_bytes(void) { return mx::get_active_memory(); }
 
 int cmlx_stream_create(int gpu, cmlx_stream* out, cmlx_error* error) {

@@ -31,6 +31,8 @@ public final class MLXStream {
 /// What MLX says of itself.
 public enum MLX {
   public static var isGPUAvailable: Bool { cmlx_gpu_available() != 0 }
+  /// Bytes of the GPU's memory; 0 without a GPU.
+  public static var gpuMemory: Int { Int(clamping: cmlx_gpu_memory()) }
   /// Bytes in arrays, of the whole process.
   public static var activeBytes: Int { Int(cmlx_active_bytes()) }
 

@@ -113,7 +113,10 @@ public func runtimeGetStats(
 }
 
 @_cdecl("vsw_machine_memory")
-public func machineMemory() -> UInt64 { UInt64(Machine.memoryBytes) }
+public func machineMemory(_ device: Int32) -> UInt64 {
+  let device = ModelOptions.Device(rawValue: device) ?? .cpu
+  return UInt64(Machine.memoryBytes(of: device))
+}
 
 // MARK: - Models
 

@@ -181,8 +181,12 @@ public final class Scheduler {
     issuePrompts(within: budget, in: &step)
     // Not earlier: a step computes its sequences side by side, so none may read another's rows.
     for sequence in step.members { register(sequence) }
-    starts = step.members.isEmpty ? step.starts : []
-    return step.members.isEmpty ? nil : step
+    guard !step.members.isEmpty else {
+      starts = step.starts
+      return nil
+    }
+    starts = []
+    return step
   }
 
   /// Takes what the step sampled. That of requests that ended meanwhile is dropped.

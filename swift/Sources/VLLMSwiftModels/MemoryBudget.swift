@@ -1,10 +1,16 @@
 import CKernels
+import MLXArray
 import VLLMSwiftCore
 import VLLMSwiftFiles
 
 public enum Machine {
-  /// Bytes that this process may have: the machine's, or what its control groups allow.
-  public static var memoryBytes: Int { Int(clamping: ck_machine_memory()) }
+  /// Bytes that a model may have: on a GPU those of the GPU; else, and without one, the machine's, or
+  /// what the control groups of the process allow.
+  public static func memoryBytes(of device: ModelOptions.Device) -> Int {
+    let machine = Int(clamping: ck_machine_memory())
+    let gpu = device == .cpu ? 0 : MLX.gpuMemory
+    return gpu == 0 ? machine : gpu
+  }
 }
 
 /// Bounds what a model takes: weights, workspace with the logits of steps, KV cache.
@@ -15,6 +21,8 @@ struct MemoryBudget {
   let logitBytes: Int
   /// Nil: as many as there is room for.
   let cacheTokens: Int?
+  /// What there is where the model runs.
+  let machineBytes: Int
 
   /// Before any weight is read.
   func checkWeights(of checkpoint: any Checkpoint) throws {
@@ -28,7 +36,9 @@ struct MemoryBudget {
   }
 
   /// How many blocks of KV cache there is room for, once the weights are in memory. Without a bound:
-  /// four sequences of full length, if they take no more than half of what the machine has left.
+  /// four sequences of full length, if they take no more than half of what weights and logits leave
+  /// of the machine. The other half is the workspace's: not less, or the workspace of a length that
+  /// nobody may ask for would take the cache of all others.
   func cacheBlocks(for executor: any Executor, maxModelLength: Int) throws -> Int {
     let used = executor.weightBytes + executor.workspaceBytes + logitBytes
     let sequence = BlockPool.blocks(for: maxModelLength)
@@ -44,7 +54,7 @@ struct MemoryBudget {
       return blocks
     }
     guard let bytes else {
-      let left = max(0, Machine.memoryBytes - used) / 2
+      let left = max(0, machineBytes - executor.weightBytes - logitBytes) / 2
       return max(1, min(4 * sequence, left / executor.bytesPerBlock))
     }
     let blocks = (bytes - used) / executor.bytesPerBlock

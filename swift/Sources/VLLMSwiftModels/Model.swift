@@ -69,12 +69,12 @@ public struct Model {
     try checkpoint.validate()
     (maxRows, maxSequences) = try Self.stepLimits(options)
     let logitRows = min(maxRows, maxSequences + Scheduler.maxScoredRows)
+    device = try streams.resolve(options.device)
     let budget = MemoryBudget(
       bytes: options.memoryBudget, logitBytes: 2 * 4 * logitRows * config.vocabSize,
-      cacheTokens: options.cacheTokens)
+      cacheTokens: options.cacheTokens, machineBytes: Machine.memoryBytes(of: device))
     try budget.checkWeights(of: checkpoint)
     let length = try Self.length(options, config, checkpoint)
-    device = try streams.resolve(options.device)
     let stream = try streams.stream(device)
     (kernels, kernelsNote) = try Self.resolve(options.kernels, device, config, checkpoint)
     if kernels == .reference {

@@ -45,33 +45,41 @@ mx::array gathered(const mx::array& pool, const ck_sequence& seq, int count, mx:
   return mx::transpose(mx::slice(flat, {0, 0, 0}, {count, heads, dim}, s), {1, 0, 2}, s);
 }
 
-/// Which of `keys` positions each row sees: bool [rows, keys].
-mx::array visible(const ck_sequence& seq, int keys, int window, mx::Stream s) {
-  mx::array query =
-      mx::expand_dims(mx::arange(seq.position, seq.position + seq.row_count, s), 1, s);
-  mx::array key = mx::expand_dims(mx::arange(0, keys, s), 0, s);
+/// Which positions of a sequence each of its rows sees: bool [rows, positions].
+mx::array visible(const ck_sequence& seq, int window, mx::Stream s) {
+  int positions = seq.position + seq.row_count;
+  mx::array query = mx::expand_dims(mx::arange(seq.position, positions, s), 1, s);
+  mx::array key = mx::expand_dims(mx::arange(0, positions, s), 0, s);
   mx::array causal = mx::less_equal(key, query, s);
   if (window == 0) return causal;
   mx::array oldest = mx::subtract(query, mx::array(window, mx::int32), s);
   return mx::logical_and(causal, mx::greater(key, oldest, s), s);
 }
 
-/// q [heads, rows, dim], k and v [kv_heads, keys, dim] -> [heads, rows, dim]
-mx::array attention(const mx::array& q, const mx::array& k, const mx::array& v,
-                    const ck_attention& a, const mx::array& mask, mx::Stream s) {
+/// q [heads, rows, dim], k and v [kv_heads, positions, dim] -> [heads, rows, dim]
+mx::array fused_attention(const mx::array& q, const mx::array& k, const mx::array& v,
+                          const ck_attention& a, const ck_sequence& seq, mx::Stream s) {
+  // The newest row of all sees everything, and a mask would cost more ops than the attention.
+  bool masked = seq.row_count > 1 || a.window != 0;
+  auto mask = masked ? std::optional(visible(seq, a.window, s)) : std::nullopt;
   auto batch = [&](const mx::array& x) { return mx::expand_dims(x, 0, s); };
-  if (a.soft_cap == 0) {
-    return mx::squeeze(mx::fast::scaled_dot_product_attention(batch(q), batch(k), batch(v), a.scale,
-                                                              "array", mask, {}, false, s),
-                       0, s);
-  }
+  return mx::squeeze(
+      mx::fast::scaled_dot_product_attention(batch(q), batch(k), batch(v), a.scale,
+                                             masked ? "array" : "", mask, {}, false, s),
+      0, s);
+}
+
+/// As `fused_attention`, with scores cap * tanh(score / cap), which MLX's does not have.
+mx::array capped_attention(const mx::array& q, const mx::array& k, const mx::array& v,
+                           const ck_attention& a, const ck_sequence& seq, mx::Stream s) {
   int group = a.heads / a.kv_heads;
   mx::array keys = mx::repeat(k, group, 0, s), values = mx::repeat(v, group, 0, s);
   mx::array scaled = mx::multiply(q, mx::array(a.scale), s);
   mx::array scores = mx::matmul(scaled, mx::transpose(keys, {0, 2, 1}, s), s);
   mx::array cap(a.soft_cap);
   scores = mx::multiply(cap, mx::tanh(mx::divide(scores, cap, s), s), s);
-  scores = mx::where(mask, scores, mx::array(-std::numeric_limits<float>::infinity()), s);
+  scores = mx::where(visible(seq, a.window, s), scores,
+                     mx::array(-std::numeric_limits<float>::infinity()), s);
   return mx::matmul(mx::softmax(scores, -1, true, s), values, s);
 }
 
@@ -101,9 +109,10 @@ extern "C" int ck_ref_attend(cmlx_stream stream, cmlx_array qkv, const ck_attent
     for (const ck_sequence& seq : all) {
       mx::array q = rotated(columns(seq, 0, a.heads), a, seq.position, s);
       int context = seq.position + seq.row_count;
-      mx::array y = attention(
-          mx::transpose(q, {1, 0, 2}, s), gathered(keys->value, seq, context, s),
-          gathered(values->value, seq, context, s), a, visible(seq, context, a.window, s), s);
+      mx::array k = gathered(keys->value, seq, context, s);
+      mx::array v = gathered(values->value, seq, context, s);
+      auto attention = a.soft_cap == 0 ? fused_attention : capped_attention;
+      mx::array y = attention(mx::transpose(q, {1, 0, 2}, s), k, v, a, seq, s);
       mixed.push_back(
           mx::reshape(mx::transpose(y, {1, 0, 2}, s), {seq.row_count, a.heads * a.head_dim}, s));
     }

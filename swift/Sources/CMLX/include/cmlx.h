@@ -29,6 +29,8 @@ const char* cmlx_version_loaded(void);
 
 /* Whether MLX was built with, and finds, a GPU (Metal or CUDA). */
 int cmlx_gpu_available(void);
+/* Bytes of memory of the GPU that MLX finds, on Apple Silicon the machine's; 0 where there is none. */
+size_t cmlx_gpu_memory(void);
 size_t cmlx_active_bytes(void);
 
 int cmlx_stream_create(int gpu, cmlx_stream* out, cmlx_error* error);

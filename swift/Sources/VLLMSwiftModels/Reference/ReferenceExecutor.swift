@@ -24,8 +24,11 @@ final class ReferenceExecutor: Executor {
     decoder = try config.decoder(WeightLoader(checkpoint, into: weights, pause: pause))
     cache = ReferenceCache(config, stream: stream)
     weightBytes = weights.byteCount
+    let ahead = Ahead(
+      rows: maxRows, layers: config.numHiddenLayers, onGPU: stream.isGPU)
     workspaceBytes = Self.workspace(
-      config, maxRows, maxLength, bytesPerPosition: cache.bytesPerPosition)
+      config, weights, ahead, rows: maxRows, length: maxLength,
+      bytesPerPosition: cache.bytesPerPosition)
     self.config = config
     self.stream = stream
   }
@@ -42,20 +45,32 @@ final class ReferenceExecutor: Executor {
     cache.capacity = blocks
   }
 
-  /// So many ops of a stream MLX allocates for before the first has run.
-  private static let opsAhead = 10
+  /// How far MLX allocates for what is issued before it frees what has run: in layers for what rows
+  /// and weights take there, in copies of the keys and values of the longest sequence. Measured with
+  /// MLX's own count of peak memory: docs/measuring.md.
+  private struct Ahead {
+    let layers: Int
+    let copies: Int
 
-  /// The most that MLX holds of a step's intermediate results at once, measured with its own count of
-  /// peak memory: those of rows in one layer, scores of all rows, and copies of the keys and values
-  /// of the sequences that are attended to at a time.
+    init(rows: Int, layers: Int, onGPU: Bool) {
+      // A CPU stream runs ten ops behind; CUDA frees by graphs of a hundred.
+      self.layers = onGPU ? min(layers, 6) : 1
+      copies = onGPU ? 3 + 4 * min(50, rows) : 3 + 2 * min(10, rows)
+    }
+  }
+
+  /// The most that MLX holds of a step's intermediate results at once: those of rows in a layer and
+  /// the weights made float32 there, scores of all rows, and copies of keys and values.
   private static func workspace(
-    _ config: any ArchitectureConfig, _ rows: Int, _ length: Int, bytesPerPosition: Int
+    _ config: any ArchitectureConfig, _ weights: ReferenceWeights, _ ahead: Ahead, rows: Int,
+    length: Int, bytesPerPosition: Int
   ) -> Int {
     let heads = config.numAttentionHeads + 2 * config.numKeyValueHeads
     let row = 4 * config.hiddenSize + 3 * config.intermediateSize + 3 * heads * config.headDim
     let scores = rows * (4 * config.numAttentionHeads + 1)
-    let copies = 3 + 2 * min(opsAhead, rows)
-    return 4 * rows * row + length * (scores + copies * bytesPerPosition)
+    let layer = 4 * rows * row + weights.converted.all / config.numHiddenLayers
+    return ahead.layers * layer + weights.converted.largest
+      + length * (scores + ahead.copies * bytesPerPosition)
   }
 
   func forward(_ layout: BatchLayout, after previous: MLXArray?) throws -> MLXArray {

@@ -48,6 +48,9 @@ final class ReferenceWeights: WeightStore {
 
   private let stream: MLXStream
   private(set) var byteCount = 0
+  /// Bytes of float32 that stock ops make of 16-bit arrays when they compute: of all, and of the
+  /// largest.
+  private(set) var converted = (all: 0, largest: 0)
 
   init(stream: MLXStream) {
     self.stream = stream
@@ -111,13 +114,17 @@ final class ReferenceWeights: WeightStore {
   private func evaluated(
     _ bytes: UnsafeRawBufferPointer, shape: [Int], dtype: MLXArray.DType
   ) throws -> MLXArray {
-    var array = try MLXArray(bytes: bytes, shape: shape, dtype: dtype)
-    if !stream.isGPU, dtype != .float32 {
-      array = try array.asType(.float32, on: stream)
-      // Now, so that the 16-bit copy is freed before the next tensor is read.
-      try MLXArray.eval([array])
+    let array = try MLXArray(bytes: bytes, shape: shape, dtype: dtype)
+    guard dtype != .float32 else { return counted(array) }
+    guard !stream.isGPU else {
+      converted.all += 2 * array.byteCount
+      converted.largest = max(converted.largest, 2 * array.byteCount)
+      return counted(array)
     }
-    return counted(array)
+    let wide = try array.asType(.float32, on: stream)
+    // Now, so that the 16-bit copy is freed before the next tensor is read.
+    try MLXArray.eval([wide])
+    return counted(wide)
   }
 
   private func counted(_ array: MLXArray) -> MLXArray {
