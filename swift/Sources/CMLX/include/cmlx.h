@@ -29,7 +29,7 @@ const char* cmlx_version_loaded(void);
 
 /* Whether MLX was built with, and finds, a GPU (Metal or CUDA). */
 int cmlx_gpu_available(void);
-/* Bytes of memory of the GPU that MLX finds, on Apple Silicon the machine's; 0 where there is none. */
+/* Bytes of memory of the GPU that MLX finds; on Apple Silicon the machine's. 0 without a GPU. */
 size_t cmlx_gpu_memory(void);
 size_t cmlx_active_bytes(void);
 

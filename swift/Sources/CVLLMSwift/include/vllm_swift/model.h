@@ -41,7 +41,6 @@ VSW_API vsw_status vsw_runtime_create(const vsw_runtime_params* params, vsw_runt
 /* Cancels every request, unloads every model, joins the thread. Waiting polls return. */
 VSW_API void vsw_runtime_destroy(vsw_runtime* runtime);
 
-
 typedef struct vsw_model vsw_model;
 
 /* A computed beginning of prompts, kept in a model's KV cache: prefix.h. */
@@ -52,8 +51,8 @@ typedef struct vsw_grammar vsw_grammar;
 enum { VSW_DEVICE_AUTO = 0, VSW_DEVICE_CPU = 1, VSW_DEVICE_GPU = 2 };
 
 /* Bytes of memory that a model may have on a VSW_DEVICE_*: of a GPU with memory of its own, all of
- * that. Else what the machine has, or what the control groups of the process allow, if that is less;
- * also for a device that is not there. */
+ * that. Else what the machine has, or what the control groups of the process allow, if that is
+ * less; also for a device that is not there. */
 VSW_API uint64_t vsw_machine_memory(int32_t device);
 
 /* Which implementation of the ops runs. AUTO picks the fastest that the device has. REFERENCE is
