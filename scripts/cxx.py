@@ -21,10 +21,12 @@ def sources(*folders: Path) -> list[Path]:
     return sorted(path for folder in folders for path in folder.rglob("*.cpp"))
 
 
-def _newest_header() -> float:
+def _newest_shared() -> float:
+    """When last something changed that every object depends on: a header, or a script's flags."""
     folders = (*TARGETS, OP_TESTS)
     headers = [path for folder in folders for path in folder.rglob("*.h*")]
-    return max(path.stat().st_mtime for path in headers)
+    scripts = Path(__file__).parent.glob("*.py")
+    return max(path.stat().st_mtime for path in (*headers, *scripts))
 
 
 def run(command: Sequence[str | os.PathLike[str]], **environment: str) -> None:
@@ -54,9 +56,9 @@ class Compiler:
     folder: Path
     environment: tuple[tuple[str, str], ...] = ()
 
-    def _compile(self, source: Path, newest_header: float) -> Path:
+    def _compile(self, source: Path, newest_shared: float) -> Path:
         target = self.folder / source.relative_to(SWIFT).with_suffix(".o")
-        newest = max(source.stat().st_mtime, newest_header)
+        newest = max(source.stat().st_mtime, newest_shared)
         if target.exists() and target.stat().st_mtime > newest:
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -73,9 +75,9 @@ class Compiler:
         Raises:
             BuildError: With the compiler's output.
         """
-        newest_header = _newest_header()
+        newest_shared = _newest_shared()
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            return list(pool.map(lambda source: self._compile(source, newest_header), sources))
+            return list(pool.map(lambda source: self._compile(source, newest_shared), sources))
 
     def link(self, objects: Iterable[Path], target: Path, *flags: str) -> None:
         self._run(*map(str, objects), "-o", str(target), f"-L{self.mlx / 'lib'}", "-lmlx", *flags)
